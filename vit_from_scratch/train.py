@@ -11,9 +11,10 @@ __all__ = ['CHECKPOINT', 'CHECKPOINT_TYPES', 'VALID', 'COLUMNS', 'SAVE_EVERY', '
            'load_optimizers', 'restore_state', 'resolve', 'set_up', 'wrap', 'describe_model', 'open_run',
            'write_metrics', 'hold_interrupt', 'tell', 'batch_groups', 'check_batch', 'train_step', 'move_weights',
            'read_losses', 'explain_divergence', 'end_step', 'halted', 'end_epoch', 'write_row', 'finish', 'close_run',
-           'bar', 'fit', 'make_model', 'Run', 'load_run', 'Estimate', 'free_memory', 'count_saved_values']
+           'bar', 'fit', 'make_model', 'Run', 'load_run', 'Estimate', 'free_memory', 'count_saved_values',
+           'count_tokens', 'measure_speed', 'estimate']
 
-# %% ../nbs/07_train.ipynb #1b9b6f15
+# %% ../nbs/07_train.ipynb #9eee86d6
 import copy
 import csv
 import functools
@@ -22,7 +23,6 @@ import itertools
 import json
 import math
 import os
-import pickle
 import random
 import signal
 import sys
@@ -46,7 +46,7 @@ from .config import SETTINGS, Config, config_from_json, config_json, find_settin
 from .data import Augment, ImageData
 from .vit import ViT, count_multiply_adds, count_parameters, load_weights
 
-# %% ../nbs/07_train.ipynb #daf1ea4a
+# %% ../nbs/07_train.ipynb #aab8f8b1
 def pick_device(
     name: str = "auto",  # "auto", "cuda", "mps" or "cpu"
 ) -> torch.device:
@@ -58,7 +58,7 @@ def pick_device(
         raise ValueError(f"device={name!r} is not available here; these are: {', '.join(k for k, here in found.items() if here)}")
     return torch.device(name)
 
-# %% ../nbs/07_train.ipynb #acf4e3e0
+# %% ../nbs/07_train.ipynb #cc9eff46
 def cpu_has_bfloat16() -> bool:
     "Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16); where it does not, they are many times slower than float32."
     probes = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
@@ -78,7 +78,7 @@ def pick_precision(
         name = "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
     return getattr(torch, name)
 
-# %% ../nbs/07_train.ipynb #539e5e5e
+# %% ../nbs/07_train.ipynb #aff3c616
 def is_matrix(
     name: str,  # of a parameter, as in `state_dict`
     parameter: Tensor,
@@ -108,7 +108,7 @@ def make_optimizer(
         optimizers.append(torch.optim.Muon(list(inner.values()), lr=o.muon_lr, momentum=o.momentum, weight_decay=o.weight_decay))
     return optimizers
 
-# %% ../nbs/07_train.ipynb #cd20c60d
+# %% ../nbs/07_train.ipynb #703cf580
 def make_schedule(
     config: Config,
     steps_per_epoch: int,  # optimizer steps
@@ -136,7 +136,7 @@ def set_rates(
     for group in (g for o in optimizers for g in o.param_groups):
         group["lr"] = factor * group.setdefault("peak_lr", group["lr"])
 
-# %% ../nbs/07_train.ipynb #8624be07
+# %% ../nbs/07_train.ipynb #edda1f8e
 @torch.no_grad()
 def update_average(
     average: nn.Module,  # running mean of the weights, changed in place
@@ -151,7 +151,7 @@ def update_average(
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 
-# %% ../nbs/07_train.ipynb #c7984472
+# %% ../nbs/07_train.ipynb #2cf2226f
 @dataclass(frozen=True)
 class Metrics:
     "How good predictions are; precision, recall and F1 are means over the classes (macro)."
@@ -168,24 +168,25 @@ class Metrics:
         "Plain numbers and lists, for JSON."
         return {**asdict(self), "confusion": self.confusion.tolist()}
 
-# %% ../nbs/07_train.ipynb #e98eabd2
+# %% ../nbs/07_train.ipynb #c2cbedd2
 def make_meters(
     num_classes: int,  # `K`
     device: torch.device,
 ) -> nn.Module:
     "The torchmetrics meters of an evaluation; several processes add theirs up by themselves."
-    from torchmetrics import MeanMetric, MetricCollection
-    from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score, MulticlassPrecision, MulticlassRecall
+    from torchmetrics import MeanMetric, MetricCollection, classification
 
     ask = dict(num_classes=num_classes, validate_args=False)
     meters = MetricCollection({
-        "accuracy": MulticlassAccuracy(average="micro", **ask), "precision": MulticlassPrecision(average="macro", **ask),
-        "recall": MulticlassRecall(average="macro", **ask), "f1": MulticlassF1Score(average="macro", **ask),
-        "confusion": MulticlassConfusionMatrix(**ask),
+        "accuracy": classification.MulticlassAccuracy(average="micro", **ask),
+        "precision": classification.MulticlassPrecision(average="macro", **ask),
+        "recall": classification.MulticlassRecall(average="macro", **ask),
+        "f1": classification.MulticlassF1Score(average="macro", **ask),
+        "confusion": classification.MulticlassConfusionMatrix(**ask),
     })  # fmt: skip
     return nn.ModuleDict({"figures": meters, "loss": MeanMetric()}).to(device)
 
-# %% ../nbs/07_train.ipynb #081c870e
+# %% ../nbs/07_train.ipynb #c5cc655d
 @contextmanager
 def evaluating(
     model: nn.Module,
@@ -213,7 +214,7 @@ def answers(
             logits = model(images.to(device, non_blocking=True))
         yield logits.float(), labels.to(device, non_blocking=True)
 
-# %% ../nbs/07_train.ipynb #a9da2f5a
+# %% ../nbs/07_train.ipynb #c105c009
 def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels, such as `data.test`
@@ -223,7 +224,7 @@ def evaluate(
     "Loss, accuracy, macro precision, recall and F1, and the confusion matrix, over all batches."
     if device is not None:
         model.to(pick_device(str(device)))
-    meters, count = None, 0
+    meters = None
     with evaluating(model) as device:
         for logits, labels in answers(model, batches, device, precision):
             meters = meters or make_meters(logits.shape[1], device)
@@ -235,7 +236,7 @@ def evaluate(
     confusion = found.pop("confusion").cpu()
     return Metrics(float(meters["loss"].compute()), **{k: float(v) for k, v in found.items()}, confusion=confusion, num_images=int(confusion.sum()))
 
-# %% ../nbs/07_train.ipynb #9de9b470
+# %% ../nbs/07_train.ipynb #279a5619
 def predict(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels
@@ -248,7 +249,7 @@ def predict(
     probabilities, labels = zip(*pairs, strict=True)
     return torch.cat(probabilities), torch.cat(labels)
 
-# %% ../nbs/07_train.ipynb #f935e1ee
+# %% ../nbs/07_train.ipynb #d9c104b9
 @dataclass
 class History:
     "What happened in a run."
@@ -271,7 +272,7 @@ class History:
             return (row["epoch"],)
         return (-row["valid_loss"],) if self.monitor == "loss" else (row["valid_accuracy"], -row["valid_loss"])
 
-# %% ../nbs/07_train.ipynb #09a34070
+# %% ../nbs/07_train.ipynb #a365442a
 @dataclass
 class Progress:
     "What a callback is told: called with one of these at the start, after every step and epoch, and at the end."
@@ -296,7 +297,7 @@ class Progress:
         "Loss of the step just taken; reading it waits for the device."
         return math.nan if self.loss_tensor is None else float(self.loss_tensor)
 
-# %% ../nbs/07_train.ipynb #b45df38a
+# %% ../nbs/07_train.ipynb #9d9ff4ea
 @dataclass(frozen=True)
 class World:
     "The processes that train together, and which of them this is."
@@ -330,7 +331,7 @@ def join_world(
         if began:
             dist.destroy_process_group()
 
-# %% ../nbs/07_train.ipynb #1c6c6294
+# %% ../nbs/07_train.ipynb #17561770
 @dataclass
 class TrainState:
     "Everything `fit` works with; `save_state` writes the part that changes."
@@ -363,7 +364,7 @@ class TrainState:
         "What is evaluated: the averaged weights, if there are any."
         return self.model if self.average is None else self.average
 
-# %% ../nbs/07_train.ipynb #1906e994
+# %% ../nbs/07_train.ipynb #5c8de163
 def own_settings(
     model: nn.Module,
     data: Any,
@@ -394,7 +395,7 @@ def refuse_misplaced(
         if (section == "transform" or name == "batch_size") and not hasattr(data, "with_settings") and not isinstance(data, ImageData):
             raise ValueError(f"{name}={value!r} was given to fit, but this data brings its own batches; use ImageData, or set it in the loader")
 
-# %% ../nbs/07_train.ipynb #6461f0d8
+# %% ../nbs/07_train.ipynb #64e7f520
 def count_batches(
     part: Iterable,
 ) -> int:
@@ -426,7 +427,7 @@ def place(
         return part.with_settings(shuffle=False, augment=None, **share)
     return part.with_settings(shuffle=True, augment=Augment(**config.transform.model_dump()), seed=config.training.seed, **share)
 
-# %% ../nbs/07_train.ipynb #671e7f2f
+# %% ../nbs/07_train.ipynb #b3b60c49
 def fingerprint(
     part: Any,  # the training part
 ) -> dict[str, Any]:
@@ -440,7 +441,7 @@ def fingerprint(
         facts["checksum"] = zlib.crc32(some.cpu().numpy().tobytes(), zlib.crc32(part.labels.cpu().numpy().tobytes()))
     return facts
 
-# %% ../nbs/07_train.ipynb #2e8ae7fc
+# %% ../nbs/07_train.ipynb #8f8c61a9
 def random_states(
     device: torch.device,
 ) -> dict[str, Any]:
@@ -465,7 +466,7 @@ def restore_random_states(
     if states["device"] is not None and device.type in ("cuda", "mps"):
         getattr(torch, device.type).set_rng_state(states["device"])
 
-# %% ../nbs/07_train.ipynb #f769bb4e
+# %% ../nbs/07_train.ipynb #ea334ef3
 def write_safely(
     path: Path,
     content: bytes,
@@ -485,7 +486,7 @@ def write_safely(
             pass
         raise OSError(f"{path} could not be written ({error.strerror}); the run stops, and what was saved before is intact") from None
 
-# %% ../nbs/07_train.ipynb #e580ee0f
+# %% ../nbs/07_train.ipynb #8b9f95e7
 CHECKPOINT = "vit_from_scratch checkpoint 1"
 
 
@@ -516,7 +517,7 @@ def to_plain(value: Any) -> Any:
     "Tuples and tensors as lists."
     return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, (tuple, list)) else value
 
-# %% ../nbs/07_train.ipynb #558a9e0d
+# %% ../nbs/07_train.ipynb #37f46d28
 CHECKPOINT_TYPES = {
     "format": str, "config": str, "arguments": str, "facts": dict, "weights": dict, "average": (dict, type(None)), "optimizers": list, "scaler": dict,
     "random": dict, "position": dict, "seconds": list, "sums": Tensor, "history": dict, "data": dict,
@@ -544,7 +545,7 @@ def read_checkpoint(
         raise ValueError(f"{path} is not a whole checkpoint: {', '.join(sorted(map(str, wrong)))} missing, unknown or of the wrong kind")
     return content
 
-# %% ../nbs/07_train.ipynb #2572555c
+# %% ../nbs/07_train.ipynb #b66fae11
 def check_same_run(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -563,7 +564,7 @@ def check_same_run(
     if changed:
         raise ValueError(f"the checkpoint belongs to other data: {', '.join(changed)}; a resumed run keeps its data")
 
-# %% ../nbs/07_train.ipynb #1bfc06ac
+# %% ../nbs/07_train.ipynb #2288d1ea
 def load_optimizers(
     optimizers: list[torch.optim.Optimizer],
     saved: list[dict],  # their state dicts
@@ -600,7 +601,7 @@ def restore_state(
     if state.world.rank:
         torch.manual_seed(state.config.training.seed + progress.step + state.world.rank)
 
-# %% ../nbs/07_train.ipynb #33718ed5
+# %% ../nbs/07_train.ipynb #db368cf1
 def resolve(
     model: nn.Module,
     data: Any,
@@ -618,7 +619,7 @@ def resolve(
     refuse_misplaced(settings, facts, data)
     return with_settings(base, **{**facts, **settings}), checkpoint
 
-# %% ../nbs/07_train.ipynb #7d61ca05
+# %% ../nbs/07_train.ipynb #13e96c7d
 def set_up(
     model: nn.Module,
     data: Any,
@@ -662,7 +663,7 @@ def describe_model(model: nn.Module, train: Any) -> None:
         if getattr(train, name, None) is not None:
             setattr(model, name, getattr(train, name))
 
-# %% ../nbs/07_train.ipynb #c773be86
+# %% ../nbs/07_train.ipynb #0fbdbcce
 def open_run(
     state: TrainState,
     checkpoint: dict[str, Any] | None,
@@ -704,7 +705,7 @@ def write_metrics(rows: list[dict[str, Any]], path: Path) -> None:
 VALID = ("loss", "accuracy", "precision", "recall", "f1")
 COLUMNS = ("epoch", "step", "train_loss", "train_accuracy", *(f"valid_{k}" for k in VALID), "lr", "images_per_second", "data_seconds", "seconds")
 
-# %% ../nbs/07_train.ipynb #943d0e8d
+# %% ../nbs/07_train.ipynb #43ff1263
 @contextmanager
 def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     "Let the first Ctrl-C wait for the end of the step; a second one strikes at once."
@@ -724,7 +725,7 @@ def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../nbs/07_train.ipynb #478dac80
+# %% ../nbs/07_train.ipynb #e37b0bfa
 def tell(
     state: TrainState,
     event: str,  # "start", "step", "epoch" or "end"
@@ -735,7 +736,7 @@ def tell(
         with torch.random.fork_rng(devices=[]):  # whatever the callback draws, the run goes on the same
             state.callback(state.progress)
 
-# %% ../nbs/07_train.ipynb #0386a22e
+# %% ../nbs/07_train.ipynb #6599d8ca
 def batch_groups(
     state: TrainState,
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:  # the batches of one optimizer step
@@ -756,7 +757,7 @@ def batch_groups(
         yield group
         state.seconds[0] += time.perf_counter() - began
 
-# %% ../nbs/07_train.ipynb #70addd05
+# %% ../nbs/07_train.ipynb #b1f9f47b
 def check_batch(
     images: Tensor,
     labels: Tensor,
@@ -771,7 +772,7 @@ def check_batch(
     if labels.ndim == 1 and not labels.is_floating_point() and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < K:
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {K} classes: 0 to {K - 1}; build it with more")
 
-# %% ../nbs/07_train.ipynb #2b011b8d
+# %% ../nbs/07_train.ipynb #f1c091bd
 def train_step(
     state: TrainState,
     group: list[tuple[Tensor, Tensor]],  # batches of images and labels
@@ -797,7 +798,7 @@ def train_step(
     state.batch += len(group)
     return step_loss
 
-# %% ../nbs/07_train.ipynb #0842d839
+# %% ../nbs/07_train.ipynb #37a75115
 def move_weights(
     state: TrainState,
 ) -> None:
@@ -818,7 +819,7 @@ def move_weights(
     if state.average is not None:
         update_average(state.average, state.model, t.ema, progress.step)
 
-# %% ../nbs/07_train.ipynb #cac9f39d
+# %% ../nbs/07_train.ipynb #de356a05
 def read_losses(
     state: TrainState,
 ) -> None:
@@ -848,7 +849,7 @@ def explain_divergence(state: TrainState, step: int, value: float) -> str:
     return (f"the loss became {value} at step {step} (epoch {state.progress.epoch + 1}); most likely at fault: {', '.join(suspects)}; "
             f"try lr={c.optimizer.lr / 10:g}, or look for images or labels that are not finite")  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #29f43e21
+# %% ../nbs/07_train.ipynb #0f746186
 SAVE_EVERY = 600.0  # seconds between two checkpoints within an epoch
 
 
@@ -876,7 +877,7 @@ def halted(
         return wanted
     return not state.losses and float(state.world.sum(torch.tensor(float(wanted), device=state.device))) > 0
 
-# %% ../nbs/07_train.ipynb #13e332d6
+# %% ../nbs/07_train.ipynb #3587c641
 def end_epoch(
     state: TrainState,
 ) -> None:
@@ -911,7 +912,7 @@ def write_row(state: TrainState, row: dict[str, Any]) -> None:
         if name not in ("epoch", "step") and value is not None:
             state.progress.writer.add_scalar(f"epoch/{name}", value, row["step"])
 
-# %% ../nbs/07_train.ipynb #926b874c
+# %% ../nbs/07_train.ipynb #4fccc4ab
 def finish(
     state: TrainState,
 ) -> None:
@@ -928,7 +929,7 @@ def finish(
     if progress.writer is not None:
         progress.writer.close()
 
-# %% ../nbs/07_train.ipynb #b6ea7e4b
+# %% ../nbs/07_train.ipynb #8d22add5
 def close_run(
     state: TrainState,
     pressed: list[bool],  # from `hold_interrupt`
@@ -945,7 +946,7 @@ def close_run(
         raise KeyboardInterrupt
     finish(state)
 
-# %% ../nbs/07_train.ipynb #a690efd4
+# %% ../nbs/07_train.ipynb #e30ffdbe
 def bar(
     state: TrainState,
     groups: Iterator,  # of `batch_groups`
@@ -958,7 +959,7 @@ def bar(
     done = state.batch // state.config.training.grad_accumulation
     return tqdm(groups, f"epoch {p.epoch + 1}/{p.epochs}{known}", p.steps_per_epoch, leave=False, disable=hidden, initial=done, unit="step")
 
-# %% ../nbs/07_train.ipynb #5cc4d686
+# %% ../nbs/07_train.ipynb #0df3afa6
 def fit(
     model: nn.Module,  # a ViT, or any module from images to logits; trained in place
     data: Any,  # ImageData, ImageSet, or any iterable of `(images, labels)` batches
@@ -992,7 +993,7 @@ def fit(
         close_run(state, pressed)
     return state.progress.history
 
-# %% ../nbs/07_train.ipynb #941a870e
+# %% ../nbs/07_train.ipynb #38fec6b2
 def make_model(
     config: Config,
     data: ImageData,
@@ -1013,7 +1014,7 @@ def make_model(
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
     return model
 
-# %% ../nbs/07_train.ipynb #7008d632
+# %% ../nbs/07_train.ipynb #83009eee
 @dataclass
 class Run:
     "A run opened from its folder."
@@ -1050,7 +1051,7 @@ def load_run(
         history.test = Metrics(**{**found, "confusion": torch.tensor(found["confusion"])})
     return Run(model.eval(), config, history, path)
 
-# %% ../nbs/07_train.ipynb #3127ac22
+# %% ../nbs/07_train.ipynb #27706d2a
 @dataclass(frozen=True)
 class Estimate:
     "What a run will take."
@@ -1062,7 +1063,7 @@ class Estimate:
     seconds_per_epoch: float
     free_bytes: int | None  # memory that is free now; None: unknown
 
-# %% ../nbs/07_train.ipynb #f4a4ddd5
+# %% ../nbs/07_train.ipynb #0c0733a4
 def free_memory(
     device: torch.device,
 ) -> int | None:  # bytes; None: unknown
@@ -1081,15 +1082,70 @@ def free_memory(
         pass
     return min(free, default=None)
 
-# %% ../nbs/07_train.ipynb #3d404a7a
+# %% ../nbs/07_train.ipynb #64a06f12
 def count_saved_values(
-    tokens: int,  # `T`
     arguments: dict[str, Any],  # of the ViT
-    fused: bool,  # attention that never stores its weights
-    amp: bool = False,  # mixed precision: half-size products beside full-size norms
+    fused: bool = False,  # attention that never stores its weights
+    mixed: bool = False,  # mixed precision: half-size products beside full-size sums
 ) -> float:  # in units of 4 bytes
     "Values that a forward pass keeps for the backward pass, per image (compare Korthikanti et al. 2022, equation 1)."
     D, h, hidden = arguments["embed_dim"], arguments["num_heads"], arguments["mlp_ratio"] * arguments["embed_dim"]
-    products = tokens * (7 * D + 2 * hidden) + (0 if fused else 2 * h * tokens**2)
-    norms = tokens * 2 * D
-    return arguments["depth"] * ((0.5 if amp else 1) * products + norms)
+    T = count_tokens(arguments)
+    products = T * (6.5 * D + 2 * hidden) + (0 if fused else h * T**2)
+    sums = T * 2 * D
+    return arguments["depth"] * ((0.5 if mixed else 1) * products + sums) + T * D + arguments["in_channels"] * arguments["image_size"] ** 2
+
+
+def count_tokens(arguments: dict[str, Any]) -> int:
+    "Tokens `T` of an image: patches, class token, registers."
+    return (arguments["image_size"] // arguments["patch_size"]) ** 2 + (arguments["pool"] == "cls") + arguments["num_registers"]
+
+# %% ../nbs/07_train.ipynb #d37deebb
+@functools.lru_cache(maxsize=64)
+def measure_speed(
+    arguments: tuple[tuple[str, Any], ...],  # of a ViT, as sorted pairs
+    batch_size: int,
+    device: torch.device,
+    precision: torch.dtype,
+) -> float:  # seconds per image, forward and backward
+    "Time a few real steps with the first blocks of the model, and scale to its depth; asked again, it remembers."
+    full = dict(arguments)
+    short = full | {"depth": min(2, full["depth"])}
+    size = int(min(batch_size, max(1, 2e9 // count_multiply_adds(**short))))
+    with torch.random.fork_rng(devices=[]):
+        model = ViT(**short).to(device)
+        images = torch.randn(size, short["in_channels"], short["image_size"], short["image_size"]).to(device)
+    wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(device.type, lambda: None)
+    times = []
+    for _ in range(3):
+        wait()
+        began = time.perf_counter()
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            loss = model(images).float().square().mean()
+        loss.backward()
+        wait()
+        times.append(time.perf_counter() - began)
+    return min(times) / size * count_multiply_adds(**full) / count_multiply_adds(**short)
+
+# %% ../nbs/07_train.ipynb #8750f028
+def estimate(
+    config: Config,
+    num_images: int,  # of the training part
+    image_size: int,  # used where the configuration leaves it open, as are the next two
+    in_channels: int,
+    num_classes: int,
+    device: str | torch.device = "auto",
+) -> Estimate:
+    "Tokens, parameters, work, memory and time of a run on this machine, before it starts."
+    device = pick_device(str(device))
+    precision = pick_precision(config.training.precision, device)
+    a = config.model.model_dump(exclude={"init_from", "init_new_head", "init_resize"})
+    facts = dict(image_size=image_size, in_channels=in_channels, num_classes=num_classes)
+    a |= {name: fact for name, fact in facts.items() if a[name] is None}
+    parameters = count_parameters(**a)
+    copies = {"sgd": 3, "muon": 3, "adamw": 4}[config.optimizer.algorithm] + (config.training.ema is not None)
+    batch = config.training.batch_size
+    saved = batch * count_saved_values(a, fused=device.type != "cpu", mixed=precision != torch.float32)
+    speed = measure_speed(tuple(sorted(a.items())), batch, device, precision)
+    memory = int(4 * (copies * parameters + saved))
+    return Estimate(count_tokens(a), parameters, count_multiply_adds(**a), memory, speed * num_images, free_memory(device))
