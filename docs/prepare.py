@@ -8,9 +8,8 @@ from importlib import import_module
 from pathlib import Path
 
 import nbformat
-from fastcore.docments import docments
-
 import project
+from fastcore.docments import docments
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
@@ -268,7 +267,7 @@ def one_notebook(
     raw = project.read_notebook(path)
     widgets = raw["metadata"].get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
     cells, done, section, module, first = [], set(), "", "", True
-    for index, item in enumerate(raw["cells"]):
+    for item in raw["cells"]:
         text = project.source(item)
         if item["cell_type"] == "markdown":
             headings = re.findall(r"^#+ +(.+)$", text, re.M)

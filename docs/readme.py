@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 import nbformat
-from nbconvert import MarkdownExporter
-
 import project
+from nbconvert import MarkdownExporter
 
 IMAGES = "index_files"
 NOTE = "<!-- Written by docs/readme.py from nbs/index.ipynb: edit the notebook. -->\n\n"

@@ -35,7 +35,11 @@ def execute(path: Path) -> None:
     "Execute one notebook in place; used in a process of its own."
     import nbformat
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import (
+        CellExecutionError,
+        CellTimeoutError,
+        DeadKernelError,
+    )
 
     class Runner(NotebookClient):
         async def async_execute_cell(self, cell, cell_index, **kwargs):
@@ -149,7 +153,7 @@ def main() -> None:
             for path in copies:
                 complain_of_noise(path)
             counts = [(len(notebook["cells"]), project.count_tests(notebook)) for notebook in map(project.read_notebook, copies)]
-            cells, tests = map(sum, zip(*counts))
+            cells, tests = map(sum, zip(*counts, strict=True))
             if not partial:
                 (project.EXECUTED / "record.json").write_text(json.dumps({"hash": fingerprint, "seconds": seconds, "cells": cells, "tests": tests}, indent=1))
             print(f"{len(copies)} notebooks, {cells} cells and {tests} tests in them passed in {time.perf_counter() - start:.0f} s", flush=True)

@@ -1,0 +1,103 @@
+"The house keeps its order: imports run downward only, models stay light, the runner names what fails."
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "vit_from_scratch"
+sys.path.insert(0, str(ROOT / "docs"))
+import project  # noqa: E402
+
+MODEL = ("patch_embedding", "attention", "encoder", "vit")
+MAY_IMPORT = {  # module: the modules of the package that it may import, directly or lazily
+    "patch_embedding": set(),
+    "attention": set(),
+    "encoder": {"attention"},
+    "vit": {"attention", "encoder", "patch_embedding"},
+    "data": set(),
+    "config": set(),
+    "train": {"data", "config", "vit", "attention", "encoder", "patch_embedding"},
+    "interpret": {"attention", "vit", "encoder", "patch_embedding"},
+    "visualize": {"interpret", "data", "vit", "attention", "patch_embedding"},
+    "explore": {"visualize", "interpret", "train", "config", "vit", "data", "patch_embedding", "attention", "encoder"},
+    "cli": None,  # everything
+}
+DRAWING = {"matplotlib", "seaborn", "plotly", "ipywidgets", "anywidget", "IPython"}
+
+
+def imports(path: Path) -> set[str]:
+    "Modules that a file imports anywhere, those of the package as `vit_from_scratch.name`."
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = (PACKAGE.name if node.level else "") + ("." + node.module if node.level and node.module else node.module or "")
+            found |= {f"{base}.{alias.name}" for alias in node.names} if base == PACKAGE.name else {base}
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("_")))
+def test_imports_run_downward(module):
+    assert module in MAY_IMPORT, f"{module} has no place in the order of imports"
+    ours = {name.split(".")[1] for name in imports(PACKAGE / f"{module}.py") if name.startswith(PACKAGE.name + ".")}
+    allowed = MAY_IMPORT.keys() - {"cli"} if MAY_IMPORT[module] is None else MAY_IMPORT[module]
+    assert ours <= allowed | {"__version__"}, f"{module} imports upward: {sorted(ours - allowed)}"
+
+
+def test_the_order_has_no_circle():
+    order = list(MAY_IMPORT)
+    for place, module in enumerate(order[:-1]):
+        assert MAY_IMPORT[module] <= set(order[:place])
+
+
+@pytest.mark.parametrize("module", [*MODEL, "data", "config", "train", "interpret"])
+def test_only_figures_and_explorers_draw(module):
+    path = PACKAGE / f"{module}.py"
+    if not path.exists():
+        pytest.skip(f"{module} is not written yet")
+    drawn = {name.split(".")[0] for name in imports(path)} & DRAWING
+    assert not drawn, f"{module} imports {sorted(drawn)}"
+
+
+def test_models_import_only_torch_and_einops():
+    code = f"import sys\nfrom {PACKAGE.name} import {', '.join(MODEL)}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split())
+    heavy = {"torchvision", "torchmetrics", "torchinfo", "safetensors", "pydantic", "typer", "tensorboard", "timm", "transformers", "PIL", *DRAWING}
+    assert {"torch", "einops"} <= loaded and not loaded & heavy
+
+
+def notebook(*cells: tuple[str, str]) -> dict:
+    def cell(kind, text, place):
+        return {"cell_type": kind, "id": f"c{place}", "metadata": {}, "source": text} | ({"outputs": [], "execution_count": None} if kind == "code" else {})
+    return {"cells": [cell(*pair, place) for place, pair in enumerate(cells)], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def test_the_runner_names_notebook_and_cell(tmp_path):
+    path = tmp_path / "02_wrong.ipynb"
+    path.write_text(json.dumps(notebook(("markdown", "# Wrong"), ("code", "#| eval: false\nraise SystemError"), ("code", "#| export\nx = 1\n1 / 0"))))
+    done = subprocess.run([sys.executable, ROOT / "tests" / "run_lessons.py", "--one", path], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "FAILED 02_wrong.ipynb, cell 2 (“x = 1”)" in done.stderr and "ZeroDivisionError" in done.stderr
+
+
+def test_counting_what_a_notebook_tests():
+    counted = notebook(("code", "from fastcore.test import *\ntest_eq(1, 1)\nassert True"), ("code", "#| eval: false\nassert False"), ("code", "%matplotlib inline\ntest_close(1., 1.)"))
+    assert project.count_tests(counted) == 3
+
+
+def test_directives():
+    assert project.directives("#| export\n#| fig-alt: A cat: grey\nx = 1") == ({"export": "", "fig-alt": "A cat: grey"}, "x = 1")
+    assert project.directives("# a comment\nx = 1") == ({}, "# a comment\nx = 1")
+
+
+def test_lessons_stay_within_their_time():
+    record = project.record()
+    if record is None:
+        pytest.skip("the lessons were not executed as they are now: run python tests/run_lessons.py")
+    slow = {name: round(seconds) for name, seconds in record["seconds"].items() if seconds > 180}
+    assert not slow, f"a lesson should take less than 60 s on two quiet cores; far too slow even for a busy machine: {slow}"
