@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['SHAPE_CLASSES', 'OPERATIONS', 'PHOTOMETRIC', 'GTSRB_CLASSES', 'DATASETS', 'make_shapes', 'derive_generator',
            'crop_and_flip', 'operation_matrices', 'crop_matrices', 'warp', 'change_colours', 'draw_beta', 'box_masks',
-           'erase', 'mixing_maps', 'mix', 'Augment', 'ImagePart', 'ImageSet', 'measure_mean_std', 'split_indices',
-           'Listing', 'list_folder', 'read_image', 'read_images', 'make_transform', 'StreamedSet', 'ImageData',
-           'cut_parts', 'pick_image_size', 'check_headers', 'to_memory', 'serve_parts', 'load_data']
+           'erase', 'mixing_maps', 'mix', 'Augment', 'Counted', 'ImagePart', 'ImageSet', 'measure_mean_std',
+           'split_indices', 'Listing', 'list_folder', 'read_image', 'read_images', 'make_transform', 'StreamedSet',
+           'ImageData', 'cut_parts', 'pick_image_size', 'check_headers', 'to_memory', 'serve', 'load_data']
 
-# %% ../nbs/05_data.ipynb #bd3efd5a
+# %% ../nbs/05_data.ipynb #fece3686
 import difflib
 import hashlib
 import math
@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# %% ../nbs/05_data.ipynb #7bbd42a2
+# %% ../nbs/05_data.ipynb #e10754e9
 def _box(x: Tensor, y: Tensor, half_width: float, half_height: float) -> Tensor:
     return torch.maximum(x.abs() - half_width, y.abs() - half_height)
 
@@ -45,7 +45,7 @@ def _heart(x: Tensor, y: Tensor) -> Tensor:
 def _arrow(x: Tensor, y: Tensor) -> Tensor:
     return torch.minimum(torch.maximum(y, 0.8 * x.abs() - 0.62 * y - 0.6), _box(x, y - 0.45, 0.24, 0.5))
 
-# %% ../nbs/05_data.ipynb #8a0ff462
+# %% ../nbs/05_data.ipynb #49bd84c9
 _FORMS = {  # each gives a distance to the outline: negative inside, in units of the object's radius
     "disc": lambda x, y: torch.hypot(x, y) - 0.8,
     "square": lambda x, y: _box(x, y, 0.7, 0.7),
@@ -60,7 +60,25 @@ _FORMS = {  # each gives a distance to the outline: negative inside, in units of
 }
 SHAPE_CLASSES = tuple(_FORMS)
 
-# %% ../nbs/05_data.ipynb #8f83d785
+# %% ../nbs/05_data.ipynb #3efa8bbe
+def _wave(t: Tensor, period: float) -> Tensor:
+    return torch.sin(2 * math.pi * t / period)
+
+
+_WEAVES = {  # what each object is woven of: `p` along and `q` down the object, in pixels of a 32-pixel image
+    "disc": lambda p, q: _wave(torch.hypot(p, q), 6),  # rings
+    "square": lambda p, q: _wave(p, 8) * _wave(q, 8) * 2,  # coarse checks
+    "triangle": lambda p, q: _wave(q, 4),  # fine level stripes
+    "cross": lambda p, q: _wave(p, 4),  # fine upright stripes
+    "star": lambda p, q: _wave(p, 4.6) * _wave(q, 4.6) * 2,  # fine checks
+    "ring": lambda p, q: _wave(p + q, 5.6),  # diagonal stripes
+    "crescent": lambda p, q: _wave(p - q, 5.6),  # the other diagonal
+    "heart": lambda p, q: _wave(q, 8),  # coarse level stripes
+    "arrow": lambda p, q: _wave(p, 8),  # coarse upright stripes
+    "hourglass": lambda p, q: _wave(p + q, 4) * _wave(p - q, 4) * 2,  # diagonal checks
+}
+
+# %% ../nbs/05_data.ipynb #14a2e00f
 def _uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
     return low + (high - low) * torch.rand(*shape, generator=generator)
 
@@ -77,12 +95,11 @@ def _texture(generator: torch.Generator, num: int, size: int) -> Tensor:
 def _turned(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     return x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
 
-# %% ../nbs/05_data.ipynb #9d0eafb1
+# %% ../nbs/05_data.ipynb #f6fc8fa7
 def _paint_ground(generator: torch.Generator, num: int, size: int, bars: int = 6) -> Tensor:
-    "`(num, 3, size, size)`: two random colours mixed by a texture, and short bars strewn over them."
+    "`(num, 3, size, size)`: two dark colours mixed by a texture, and short bright or dark bars strewn over them."
     mix = _texture(generator, num, size)
-    base = torch.rand(num, 3, 1, 1, generator=generator)
-    other = (base + _uniform(generator, -0.45, 0.45, num, 3, 1, 1)).clamp(0, 1)
+    base, other = (_uniform(generator, 0, 0.5, num, 3, 1, 1) for _ in range(2))
     images = base + mix * (other - base)
     y, x = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
     for _ in range(bars):
@@ -93,27 +110,28 @@ def _paint_ground(generator: torch.Generator, num: int, size: int, bars: int = 6
         images = images + cover * (torch.rand(num, 3, 1, 1, generator=generator) - images)
     return images
 
-# %% ../nbs/05_data.ipynb #89588db8
+# %% ../nbs/05_data.ipynb #06888c5c
 def _paint_objects(generator: torch.Generator, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    "Put the object of each label at a random place, size and angle, in a colour away from the ground's; also return the mask."
+    "Put the object of each label at a random place, size, angle and bright colour; also return the mask."
     num, size = len(images), images.shape[-1]
     y, x = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
     radius = _uniform(generator, 0.26, 0.40, num, 1, 1) * size
     cx, cy = (radius + _uniform(generator, 0, 1, num, 1, 1) * (size - 2 * radius) for _ in range(2))
-    u, v = _turned(x - cx, y - cy, _uniform(generator, -20, 20, num, 1, 1) * math.pi / 180)
-    distance = torch.empty(num, size, size)
-    for label, form in enumerate(_FORMS.values()):
+    u, v = (t / radius for t in _turned(x - cx, y - cy, _uniform(generator, -20, 20, num, 1, 1) * math.pi / 180))
+    distance, weave = torch.empty(num, size, size), torch.empty(num, size, size)
+    for label, name in enumerate(SHAPE_CLASSES):
         rows = labels == label
-        distance[rows] = form(u[rows] / radius[rows], v[rows] / radius[rows])
-    ground = images.mean((2, 3), keepdim=True)
-    away = torch.rand(num, 3, 1, 1, generator=generator) - ground
-    away = away / away.norm(dim=1, keepdim=True).clamp(min=1e-3)
-    colour = (ground + away * _uniform(generator, 0.55, 0.9, num, 1, 1, 1)).clamp(0, 1)
-    painted = (colour + 0.25 * (_texture(generator, num, size) - 0.5)).clamp(0, 1)
+        distance[rows] = _FORMS[name](u[rows], v[rows])
+        scale = radius[rows] * 32 / size
+        weave[rows] = _WEAVES[name](u[rows] * scale, v[rows] * scale)
+    colour = _uniform(generator, 0.45, 1.0, num, 3, 1, 1)
+    colour = colour + (_uniform(generator, 0.6, 0.8, num, 1, 1, 1) - colour.mean(1, keepdim=True))
+    contrast = _uniform(generator, 0.15, 0.25, num, 1, 1, 1)
+    painted = (colour + contrast * weave[:, None].clamp(-1, 1)).clamp(0, 1)
     cover = (0.5 - distance * radius).clamp(0, 1)[:, None]
     return images + cover * (painted - images), distance < 0
 
-# %% ../nbs/05_data.ipynb #ce3dcec4
+# %% ../nbs/05_data.ipynb #e5d7d766
 def make_shapes(
     num_images: int,  # `M`
     image_size: int = 32,  # side in pixels
@@ -126,14 +144,14 @@ def make_shapes(
     labels = torch.randperm(num_images, generator=generator) % len(SHAPE_CLASSES)
     images = torch.empty(num_images, 3, image_size, image_size, dtype=torch.uint8)
     masks = torch.empty(num_images, image_size, image_size, dtype=torch.bool)
-    for rows in torch.arange(num_images).split(max(1, 2**21 // image_size**2)):  # bounded memory at any size
+    for rows in torch.arange(num_images).split(max(1, 2**18 // image_size**2)):  # bounded memory at any size
         ground = _paint_ground(generator, len(rows), image_size)
         painted, masks[rows] = _paint_objects(generator, ground, labels[rows])
         grain = 0.03 * torch.randn(painted.shape, generator=generator)
         images[rows] = ((painted + grain).clamp(0, 1) * 255).round().to(torch.uint8)
     return images, labels, masks
 
-# %% ../nbs/05_data.ipynb #faa2fb94
+# %% ../nbs/05_data.ipynb #4fe56311
 def derive_generator(
     device: str | torch.device,  # where the numbers are drawn
     *key: int,  # for example seed, epoch and batch index
@@ -142,7 +160,7 @@ def derive_generator(
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     return torch.Generator(device=device).manual_seed(int.from_bytes(digest, "big") >> 1)
 
-# %% ../nbs/05_data.ipynb #d34b9ced
+# %% ../nbs/05_data.ipynb #f5250824
 def crop_and_flip(
     images: Tensor,  # `(B, C, H, W)`, any type
     offsets: Tensor,  # `(B, 2)`, whole pixels the window moves down and right; 0 leaves the image where it is
@@ -158,7 +176,7 @@ def crop_and_flip(
     moved = images.flatten(2).gather(2, index.flatten(1)[:, None].expand(-1, C, -1)).view(B, C, H, W)
     return moved * inside[:, None]
 
-# %% ../nbs/05_data.ipynb #125c1baa
+# %% ../nbs/05_data.ipynb #a77a054f
 OPERATIONS = (  # RandAugment, Cubuk et al. 2019, section 3.1
     "identity", "rotate", "shear_x", "shear_y", "translate_x", "translate_y", "brightness",
     "color", "contrast", "sharpness", "posterize", "solarize", "autocontrast", "equalize",
@@ -179,7 +197,7 @@ def operation_matrices(
     m[:, 0, 2], m[:, 1, 2] = (amount[name] * 2 * 150 / 331 for name in ("translate_x", "translate_y"))
     return m
 
-# %% ../nbs/05_data.ipynb #18d6f639
+# %% ../nbs/05_data.ipynb #fd6d1393
 def crop_matrices(
     num: int,  # `B`
     area: tuple[float, float],  # range of the share of the image kept
@@ -206,7 +224,7 @@ def warp(
     moved = F.grid_sample(images[rows] - 0.5, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return images.index_copy(0, rows, moved + 0.5)
 
-# %% ../nbs/05_data.ipynb #9e22089b
+# %% ../nbs/05_data.ipynb #f78dba92
 def _blend(images: Tensor, other: Tensor, strengths: Tensor) -> Tensor:
     "Towards `other` for negative strengths, away from it for positive ones: factor 1 + 0.9 * strength."
     return torch.lerp(other, images, 1 + 0.9 * strengths.view(-1, 1, 1, 1)).clamp(0, 1)
@@ -235,7 +253,7 @@ def _sharpness(images: Tensor, strengths: Tensor) -> Tensor:
     smooth[:, :, 1:-1, 1:-1] = F.conv2d(images, kernel, groups=images.shape[1])
     return _blend(images, smooth, strengths)
 
-# %% ../nbs/05_data.ipynb #b1fa4781
+# %% ../nbs/05_data.ipynb #290b71b3
 def _posterize(images: Tensor, strengths: Tensor) -> Tensor:
     step = 2 ** (strengths.abs() * 4).round().view(-1, 1, 1, 1)  # 8 bits at strength 0, 4 at strength 1
     return ((images * 255).round() / step).floor() * step / 255
@@ -264,7 +282,7 @@ PHOTOMETRIC = {
     "posterize": _posterize, "solarize": _solarize, "autocontrast": _autocontrast, "equalize": _equalize,
 }  # fmt: skip
 
-# %% ../nbs/05_data.ipynb #975d4314
+# %% ../nbs/05_data.ipynb #ae163eeb
 def change_colours(
     images: Tensor,  # float `(B, C, H, W)` in [0, 1]
     operations: Tensor,  # `(B,)`, index into `OPERATIONS`
@@ -278,7 +296,7 @@ def change_colours(
             images[rows] = change(images[rows], strengths[rows])
     return images
 
-# %% ../nbs/05_data.ipynb #4f22fe41
+# %% ../nbs/05_data.ipynb #a8087e5a
 def draw_beta(
     alpha: float,  # both parameters
     num: int,  # how many numbers
@@ -303,7 +321,7 @@ def box_masks(
     cols = (x >= left[:, None]) & (x < (left + width)[:, None])
     return (rows[:, :, None] & cols[:, None])[:, None]
 
-# %% ../nbs/05_data.ipynb #50063919
+# %% ../nbs/05_data.ipynb #3115705e
 def erase(
     images: Tensor,  # float `(B, C, H, W)` in [0, 1]
     probability: float,  # share of images that lose a rectangle
@@ -320,7 +338,7 @@ def erase(
     noise = torch.rand(len(rows), C, H, W, generator=generator, device=images.device)
     return images.index_copy(0, rows, torch.where(gone, noise, images[rows]))
 
-# %% ../nbs/05_data.ipynb #fdb4f708
+# %% ../nbs/05_data.ipynb #e2ae5bc4
 def mixing_maps(
     num: int,  # `B`
     size: tuple[int, int],  # `(H, W)`
@@ -352,7 +370,7 @@ def mix(
     share = maps.mean((1, 2, 3))[:, None]
     return torch.lerp(images[partner], images, maps), torch.lerp(hot[partner], hot, share)
 
-# %% ../nbs/05_data.ipynb #858b1cf6
+# %% ../nbs/05_data.ipynb #24f3eeb0
 @dataclass(frozen=True)
 class Augment:
     "Random changes to a whole batch, different for every image and all drawn from one generator."
@@ -398,9 +416,32 @@ class Augment:
             images, labels = mix(images, labels, maps, torch.randperm(B, **draw), num_classes)
         return images, labels
 
-# %% ../nbs/05_data.ipynb #e27918c6
+# %% ../nbs/05_data.ipynb #d1276879
+class Counted:
+    "What follows from `labels`, `classes`, `mean` and `std`: the counts, and normalised pixels."
+
+    @property
+    def num_images(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def normalize(self, images: Tensor) -> Tensor:
+        "Pixels (uint8, or float in [0, 1]) to mean 0 and standard deviation 1."
+        images = images / 255 if images.dtype == torch.uint8 else images
+        mean, std = (images.new_tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
+        return (images - mean) / std
+
+    def denormalize(self, images: Tensor) -> Tensor:
+        "Back to pixels in [0, 1], for a picture."
+        mean, std = (images.new_tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
+        return images * std + mean
+
+# %% ../nbs/05_data.ipynb #0b727197
 @dataclass(frozen=True, eq=False)
-class ImagePart:
+class ImagePart(Counted):
     "One part of a data set (training, validation or test): its images, and how they are served as batches."
 
     images: Tensor | Sequence[Path]  # uint8 `(M, C, H, W)`, or the files
@@ -421,14 +462,8 @@ class ImagePart:
     def __post_init__(self):
         if self.batch_size < self.world_size or not 0 <= self.rank < self.world_size:
             raise ValueError(f"batch_size={self.batch_size} over world_size={self.world_size} processes leaves none for rank={self.rank}")
-
-    @property
-    def num_images(self) -> int:
-        return len(self.labels)
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.classes)
+        if min(self.std) <= 0 or len(self.mean) != len(self.std):
+            raise ValueError(f"mean={self.mean} and std={self.std} need one number per channel, and std must be positive")
 
     def __len__(self) -> int:
         full, rest = divmod(self.num_images, self.batch_size)
@@ -449,18 +484,7 @@ class ImagePart:
         "A copy with other settings that shares the images: `batch_size`, `shuffle`, `augment`, `seed`, `device`, …"
         return replace(self, **changes)
 
-    def normalize(self, images: Tensor) -> Tensor:
-        "Pixels (uint8, or float in [0, 1]) to mean 0 and standard deviation 1."
-        images = images / 255 if images.dtype == torch.uint8 else images
-        mean, std = (images.new_tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
-        return (images - mean) / std
-
-    def denormalize(self, images: Tensor) -> Tensor:
-        "Back to pixels in [0, 1], for a picture."
-        mean, std = (images.new_tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
-        return images * std + mean
-
-# %% ../nbs/05_data.ipynb #551b07cc
+# %% ../nbs/05_data.ipynb #7d268274
 class ImageSet(ImagePart):
     "A part that lives in memory as uint8 on `device`, augmented and served there as whole batches."
 
@@ -493,7 +517,7 @@ class ImageSet(ImagePart):
         masks = None if self.masks is None else self.masks[i.to(self.masks.device)]
         return replace(self, images=self.images[i], labels=self.labels[i], masks=masks)
 
-# %% ../nbs/05_data.ipynb #10a194da
+# %% ../nbs/05_data.ipynb #9b8d6fa9
 def measure_mean_std(
     images: Tensor,  # uint8 `(M, C, H, W)`
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:  # mean and standard deviation of each channel, of pixels in [0, 1]
@@ -507,7 +531,7 @@ def measure_mean_std(
     std = (second / count - mean**2).clamp(min=0).sqrt()
     return tuple(mean.tolist()), tuple(std.clamp(min=1e-3).tolist())  # an image of one colour must not divide by zero
 
-# %% ../nbs/05_data.ipynb #17c1d78c
+# %% ../nbs/05_data.ipynb #6fb65c35
 def split_indices(
     labels: Tensor,  # `(M,)`
     fraction: float,  # share of every class that is cut off
@@ -531,7 +555,7 @@ def split_indices(
         keep.append(mine[~chosen[inverse]])
     return tuple(part[torch.randperm(len(part), generator=generator)] for part in (torch.cat(keep), torch.cat(cut)))
 
-# %% ../nbs/05_data.ipynb #621d73e8
+# %% ../nbs/05_data.ipynb #34bb505d
 @dataclass(frozen=True, eq=False)
 class Listing:
     "What a part consists of before anything is decoded."
@@ -565,17 +589,20 @@ def list_folder(
         raise ValueError(f"{Path(folder) / empty[0]} holds no image; supported are {' '.join(IMG_EXTENSIONS)}")
     return Listing([path for path, _ in samples], torch.tensor([label for _, label in samples])), tuple(index)
 
-# %% ../nbs/05_data.ipynb #a1f0a2a1
+# %% ../nbs/05_data.ipynb #d9ed7f65
 def read_image(
     path: str | Path,
     image_size: int | None = None,  # side of the result in pixels; None: as it is
     squash: bool = False,  # stretch the whole image into the square; else scale the short side and cut the middle
-):  # a PIL image, RGB
+    header_only: bool = False,  # look whether it is an image, decode nothing
+):  # a PIL image, RGB, or None
     "Open one image file, turned upright; a file that is no whole image is named in the error."
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as file:
+            if header_only:
+                return None
             upright = ImageOps.exif_transpose(file) if file.format in ("JPEG", "MPO") else file
             image = upright.convert("RGB")
     except Exception as error:  # the decoders of PIL raise many kinds
@@ -585,7 +612,7 @@ def read_image(
     size = (image_size, image_size)
     return image.resize(size, Image.Resampling.BILINEAR) if squash else ImageOps.fit(image, size, Image.Resampling.BILINEAR)
 
-
+# %% ../nbs/05_data.ipynb #7fbd7499
 def read_images(
     paths: Sequence[str],
     image_size: int,  # side in pixels
@@ -605,7 +632,7 @@ def read_images(
             pass
     return images
 
-# %% ../nbs/05_data.ipynb #210e825d
+# %% ../nbs/05_data.ipynb #c0410156
 def make_transform(
     augment: Augment | None,  # its crop, flip and RandAugment; None: none
     image_size: int,  # side in pixels
@@ -627,7 +654,7 @@ def make_transform(
         steps.append(v2.RandAugment(a.randaugment_ops, strength, interpolation=v2.InterpolationMode.BILINEAR, fill=128))
     return v2.Compose([*steps, v2.PILToTensor()])
 
-
+# %% ../nbs/05_data.ipynb #09865599
 class _Decoder(torch.utils.data.Dataset):
     "Reads and changes one image in a worker, with the random stream of its key."
 
@@ -640,7 +667,7 @@ class _Decoder(torch.utils.data.Dataset):
             torch.manual_seed(derive_generator("cpu", *key).initial_seed())
             return self.transform(read_image(self.paths[index]))
 
-# %% ../nbs/05_data.ipynb #f425ebb4
+# %% ../nbs/05_data.ipynb #0a27af7c
 @dataclass(frozen=True, eq=False)
 class StreamedSet(ImagePart):
     "A part too large for memory: decoded by `DataLoader` workers, mixed and normalised on `device`; same interface as `ImageSet`."
@@ -657,8 +684,8 @@ class StreamedSet(ImagePart):
         "The batches of one epoch from batch `start`, the same ones however often and from wherever they are asked for."
         numbers, indices = zip(*self.batch_indices(epoch, start), strict=True) if start < len(self) else ((), ())
         keyed = [[(i, (self.seed, epoch, i)) for i in index.tolist()] for index in indices]
-        loader = torch.utils.data.DataLoader(_Decoder(self), batch_sampler=keyed, num_workers=self.num_workers, pin_memory=torch.device(self.device).type == "cuda")
-        batches = iter(loader)
+        pin = torch.device(self.device).type == "cuda"
+        batches = iter(torch.utils.data.DataLoader(_Decoder(self), batch_sampler=keyed, num_workers=self.num_workers, pin_memory=pin))
         for batch, index in zip(numbers, indices, strict=True):
             try:
                 images = next(batches).to(self.device, non_blocking=True)
@@ -675,7 +702,7 @@ class StreamedSet(ImagePart):
         i = torch.as_tensor(indices)
         return replace(self, images=[self.images[j] for j in i.tolist()], labels=self.labels[i])
 
-# %% ../nbs/05_data.ipynb #57e509e2
+# %% ../nbs/05_data.ipynb #edcbd6f8
 GTSRB_CLASSES = (
     "20 km/h", "30 km/h", "50 km/h", "60 km/h", "70 km/h", "80 km/h", "end of 80 km/h", "100 km/h", "120 km/h",
     "no passing", "no passing for lorries", "right of way", "priority road", "yield", "stop", "no vehicles", "no lorries",
@@ -685,7 +712,7 @@ GTSRB_CLASSES = (
     "roundabout", "end of no passing", "end of no passing for lorries",
 )  # fmt: skip
 
-# %% ../nbs/05_data.ipynb #9d1bd790
+# %% ../nbs/05_data.ipynb #df803ffd
 def _open_cifar(name: str, root: Path, download: bool) -> tuple[dict[str, Listing], tuple[str, ...]]:
     from torchvision import datasets
 
@@ -714,7 +741,7 @@ def _open_imagenet(name: str, root: Path, download: bool) -> tuple[dict[str, Lis
     lists = {k: Listing([path for path, _ in p.samples], torch.tensor(p.targets)) for k, p in parts.items()}
     return lists, tuple(names[0] for names in parts["train"].classes)
 
-# %% ../nbs/05_data.ipynb #e6ae5ecb
+# %% ../nbs/05_data.ipynb #093fffd9
 def _open_tree(name: str, root: Path) -> tuple[dict[str, Listing], tuple[str, ...]]:
     "Image trees `train/<class>/…`, `val/<class>/…`, `test/<class>/…`; without `train` the classes stand in `root` itself."
     names = {"train": ["train"], "valid": ["valid", "val", "validation"], "test": ["test"]}
@@ -746,15 +773,7 @@ def _open_files(name: str, root: Path, download: bool) -> tuple[dict[str, Listin
         fetch = "put its official archives there (image-net.org, after signing in)" if name == "imagenet-1k" else "fetch its official files with download=True"
         raise ValueError(f"{name} was not found under {root} ({str(error).splitlines()[0]}): {fetch}, or {advice}") from None
 
-# %% ../nbs/05_data.ipynb #c0b8f059
-def _draw_shapes(image_size: int) -> dict[str, Listing]:
-    listings = {}
-    for part, num_images, seed in (("train", 12_000, 0), ("test", 2_000, 1)):
-        images, labels, masks = make_shapes(num_images, image_size, seed)
-        listings[part] = Listing(images, labels, masks)
-    return listings
-
-
+# %% ../nbs/05_data.ipynb #ddddae1f
 @dataclass(frozen=True)
 class ImageData:
     "The three parts of a data set; what they share is read off the training part."
@@ -788,7 +807,19 @@ class ImageData:
     def in_channels(self) -> int:
         return len(self.train.mean)
 
-# %% ../nbs/05_data.ipynb #18306689
+# %% ../nbs/05_data.ipynb #9e95f4c1
+def _draw_shapes(image_size: int) -> dict[str, Listing]:
+    drawn = {"train": make_shapes(12_000, image_size, seed=0), "test": make_shapes(2_000, image_size, seed=1)}
+    return {part: Listing(images, labels, masks) for part, (images, labels, masks) in drawn.items()}
+
+
+def _open(name: str, root: Path, download: bool, image_size: int | None) -> tuple[dict[str, Listing], tuple[str, ...]]:
+    if name not in DATASETS:
+        near = difflib.get_close_matches(str(name), DATASETS, 1)
+        raise ValueError(f"there is no data set {name!r}{f', did you mean {near[0]!r}?' if near else ''} Choose from {', '.join(DATASETS)}")
+    return (_draw_shapes(image_size or 32), SHAPE_CLASSES) if name == "shapes" else _open_files(name, root, download)
+
+# %% ../nbs/05_data.ipynb #4b1d325f
 def cut_parts(
     listings: dict[str, Listing],  # "train" and, where the data set has them, "valid" and "test"
     valid_fraction: float,  # share of every class for a part that is missing
@@ -809,36 +840,31 @@ def cut_parts(
         raise ValueError(f"limit={limit} must be at least 1")
     return {k: p.take(torch.randperm(len(p.labels), generator=derive_generator("cpu", split_seed))[:limit]) for k, p in parts.items()}
 
-# %% ../nbs/05_data.ipynb #7b0f4c74
+# %% ../nbs/05_data.ipynb #41353357
 def pick_image_size(
-    listing: Listing,  # the training part
-    most: int = 224,  # never more than this
+    name: str,  # of the data set
+    listing: Listing,  # its training part
 ) -> int:
-    "The data set's own size: of arrays their side, of files the median short side, at most `most`, divisible by 8."
+    "The data set's own size: of arrays their side, of files the median short side, at most 224 and divisible by 8."
+    if name in ("gtsrb", "imagenet-1k"):
+        return {"gtsrb": 32, "imagenet-1k": 224}[name]
     if isinstance(listing.items, Tensor):
         return listing.items.shape[-1]
     step = max(1, len(listing.items) // 50)
     sides = sorted(min(read_image(path).size) for path in listing.items[::step])
-    return max(8, min(most, sides[len(sides) // 2]) // 8 * 8)
+    return max(8, min(224, sides[len(sides) // 2]) // 8 * 8)
 
 
 def check_headers(
-    paths: Sequence[str],  # files that will be decoded later
+    parts: dict[str, Listing],  # of files that will be decoded later
 ) -> None:
-    "Open every file's header, so that a broken image is named before training starts."
-    from PIL import Image
-
-    def look(path: str) -> None:
-        try:
-            Image.open(path).close()
-        except Exception as error:
-            raise ValueError(f"{path} cannot be read as an image ({error}); repair it or take it out") from None
-
+    "Open the header of every file, so that a broken image is named before training starts."
     with ThreadPoolExecutor(8) as threads:
-        for _ in threads.map(look, paths):
-            pass
+        for listing in parts.values():
+            for _ in threads.map(lambda path: read_image(path, header_only=True), listing.items):
+                pass
 
-# %% ../nbs/05_data.ipynb #e402fcc8
+# %% ../nbs/05_data.ipynb #7b50d219
 def to_memory(
     listing: Listing,  # of arrays or of files
     image_size: int,  # side in pixels
@@ -852,34 +878,31 @@ def to_memory(
     resize = dict(size=(image_size, image_size), mode="bilinear", antialias=True, align_corners=False)
     return torch.cat([F.interpolate(c.float(), **resize).round().clamp(0, 255).to(torch.uint8) for c in listing.items.split(1024)])
 
-
-def serve_parts(
+# %% ../nbs/05_data.ipynb #daca7f8a
+def serve(
     parts: dict[str, Listing],  # "train", "valid", "test"
-    in_memory: bool,  # all of it, or streamed
-    mean: tuple[float, ...] | None,  # None: measured
-    std: tuple[float, ...] | None,  # None: measured
     classes: tuple[str, ...],
     image_size: int,  # side in pixels
-    squash: bool,  # see `read_image`
-    num_workers: int,  # processes that decode streamed images
+    in_memory: bool,  # or streamed
+    squash: bool = False,  # see `read_image`
+    num_workers: int = 2,  # processes that decode streamed images
+    mean: tuple[float, ...] | None = None,  # None: measured on the training part (streamed: on 1,000 of its images)
+    std: tuple[float, ...] | None = None,  # None: measured likewise
 ) -> dict[str, ImagePart]:
-    "Give every part its batches; mean and standard deviation come from the training part (streamed: from 1,000 of its images)."
-    train = parts["train"]
-    if in_memory:
-        pixels = {k: to_memory(p, image_size, squash) for k, p in parts.items()}
-    sample = pixels["train"] if in_memory else None
+    "Give every part its images, in memory or streamed, and its batches."
+    pixels = {k: to_memory(p, image_size, squash) for k, p in parts.items()} if in_memory else parts
     if mean is None or std is None:
-        if sample is None:
-            sample = to_memory(train.take(torch.linspace(0, len(train.labels) - 1, min(1000, len(train.labels))).long()), image_size, squash)
-        measured = measure_mean_std(sample)
+        train = parts["train"]
+        some = torch.linspace(0, len(train.labels) - 1, min(1000, len(train.labels))).long()
+        measured = measure_mean_std(pixels["train"] if in_memory else to_memory(train.take(some), image_size, squash))
         mean, std = mean or measured[0], std or measured[1]
-    shared = dict(classes=classes, mean=tuple(mean), std=tuple(std))
+    known = dict(classes=classes, mean=tuple(mean), std=tuple(std))
     if in_memory:
-        return {k: ImageSet(pixels[k], p.labels, masks=None if p.masks is None else p.masks, **shared) for k, p in parts.items()}
-    shared |= dict(image_size=image_size, squash=squash, num_workers=num_workers)
-    return {k: StreamedSet(p.items, p.labels, **shared) for k, p in parts.items()}
+        return {k: ImageSet(pixels[k], p.labels, masks=p.masks, **known) for k, p in parts.items()}
+    known |= dict(image_size=image_size, squash=squash, num_workers=num_workers)
+    return {k: StreamedSet(p.items, p.labels, **known) for k, p in parts.items()}
 
-# %% ../nbs/05_data.ipynb #d17d2cb8
+# %% ../nbs/05_data.ipynb #6a83d7c9
 def load_data(
     name: str,  # shapes, cifar10, cifar100, gtsrb, imagefolder or imagenet-1k
     root: str | Path = "data",  # folder of the files; `shapes` needs none
@@ -894,21 +917,13 @@ def load_data(
     std: tuple[float, ...] | None = None,  # per channel; None: measured on the training part
 ) -> ImageData:
     "Open a data set by name: training, validation and test part, checked and ready to be served."
-    if name not in DATASETS:
-        near = difflib.get_close_matches(str(name), DATASETS, 1)
-        raise ValueError(f"there is no data set {name!r}{f', did you mean {near[0]!r}' if near else ''}; choose from {', '.join(DATASETS)}")
-    if name == "shapes":
-        listings, classes = _draw_shapes(image_size or 32), SHAPE_CLASSES
-    else:
-        listings, classes = _open_files(name, Path(root), download)
+    listings, classes = _open(name, Path(root), download, image_size)
     parts = cut_parts(listings, valid_fraction, split_seed, limit, name if name == "shapes" else str(root))
-    arrays = isinstance(parts["train"].items, Tensor)
-    size = image_size or {"gtsrb": 32, "imagenet-1k": 224}.get(name) or pick_image_size(parts["train"])
-    if in_memory is None:
-        in_memory = sum(len(p.labels) for p in parts.values()) * 3 * size**2 <= 2**30
+    size = image_size or pick_image_size(name, parts["train"])
+    fits = sum(len(p.labels) for p in parts.values()) * 3 * size**2 <= 2**30
+    in_memory = isinstance(parts["train"].items, Tensor) or (fits if in_memory is None else in_memory)
     if name == "imagenet-1k":
         mean, std = mean or (0.485, 0.456, 0.406), std or (0.229, 0.224, 0.225)
-    elif not (in_memory or arrays):
-        check_headers([path for p in parts.values() for path in p.items])
-    served = serve_parts(parts, in_memory or arrays, mean, std, classes, size, name == "gtsrb", num_workers)
-    return ImageData(name, **served)
+    elif not in_memory:
+        check_headers(parts)
+    return ImageData(name, **serve(parts, classes, size, in_memory, name == "gtsrb", num_workers, mean, std))
