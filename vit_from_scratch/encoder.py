@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['Mlp', 'DropPath', 'EncoderBlock']
 
-# %% ../nbs/03_encoder.ipynb #fd0df473
+# %% ../nbs/03_encoder.ipynb #ff59df7f
 import torch
 from torch import Tensor, nn
 
 from .attention import MultiHeadAttention
 
-# %% ../nbs/03_encoder.ipynb #6eea11f4
+# %% ../nbs/03_encoder.ipynb #c04a744e
 class Mlp(nn.Module):
     "Two linear layers with a GELU between them, applied to every token on its own: `(B, T, D) -> (B, T, D)`."
 
@@ -24,6 +24,8 @@ class Mlp(nn.Module):
         super().__init__()
         if min(embed_dim, hidden_dim) < 1:
             raise ValueError(f"embed_dim={embed_dim} and hidden_dim={hidden_dim} must be positive")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout} must lie in [0, 1)")
         self.fc1 = nn.Linear(embed_dim, hidden_dim)
         self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden_dim, embed_dim)
@@ -32,7 +34,7 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
 
-# %% ../nbs/03_encoder.ipynb #bafa7978
+# %% ../nbs/03_encoder.ipynb #3f45ef84
 class DropPath(nn.Module):
     "Stochastic depth: skip a residual branch for whole samples while training (Huang et al. 2016, section 3)."
 
@@ -54,7 +56,7 @@ class DropPath(nn.Module):
     def extra_repr(self) -> str:
         return f"drop_prob={self.drop_prob}"
 
-# %% ../nbs/03_encoder.ipynb #b57cfe9d
+# %% ../nbs/03_encoder.ipynb #19f44400
 class EncoderBlock(nn.Module):
     "Pre-norm transformer block: `(B, T, D) -> (B, T, D)` (ViT paper, equations 2 and 3)."
 
@@ -71,6 +73,8 @@ class EncoderBlock(nn.Module):
         norm_eps: float = 1e-6,  # epsilon of the LayerNorms
     ):
         super().__init__()
+        if mlp_ratio <= 0:
+            raise ValueError(f"mlp_ratio={mlp_ratio} must be positive: the MLP is mlp_ratio * embed_dim wide")
         self.norm1 = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.attn = MultiHeadAttention(embed_dim, num_heads, qkv_bias, qk_norm, dropout, attn_dropout, norm_eps)
         self.norm2 = nn.LayerNorm(embed_dim, eps=norm_eps)
