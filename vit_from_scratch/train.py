@@ -6,15 +6,15 @@
 __all__ = ['CHECKPOINT', 'CHECKPOINT_TYPES', 'VALID', 'COLUMNS', 'SAVE_EVERY', 'pick_device', 'cpu_has_bfloat16',
            'pick_precision', 'is_matrix', 'make_optimizer', 'make_schedule', 'set_rates', 'update_average', 'Metrics',
            'make_meters', 'evaluating', 'answers', 'evaluate', 'predict', 'History', 'Progress', 'World', 'join_world',
-           'TrainState', 'own_settings', 'refuse_misplaced', 'count_batches', 'place', 'fingerprint', 'random_states',
-           'restore_random_states', 'write_safely', 'save_state', 'to_plain', 'read_checkpoint', 'check_same_run',
-           'load_optimizers', 'restore_state', 'resolve', 'set_up', 'wrap', 'describe_model', 'open_run',
-           'write_metrics', 'hold_interrupt', 'tell', 'batch_groups', 'check_batch', 'train_step', 'move_weights',
-           'read_losses', 'explain_divergence', 'end_step', 'halted', 'end_epoch', 'write_row', 'finish', 'close_run',
-           'bar', 'fit', 'make_model', 'Run', 'load_run', 'Estimate', 'free_memory', 'count_saved_values',
-           'count_tokens', 'measure_speed', 'estimate']
+           'TrainState', 'own_settings', 'refuse_misplaced', 'count_batches', 'place', 'fingerprint', 'seed_everything',
+           'random_states', 'restore_random_states', 'write_safely', 'save_state', 'to_plain', 'read_checkpoint',
+           'check_same_run', 'load_optimizers', 'restore_state', 'resolve', 'set_up', 'wrap', 'describe_model',
+           'open_run', 'write_metrics', 'hold_interrupt', 'tell', 'batch_groups', 'check_batch', 'train_step',
+           'move_weights', 'read_losses', 'explain_divergence', 'end_step', 'halted', 'end_epoch', 'write_row',
+           'finish', 'close_run', 'bar', 'fit', 'make_model', 'Run', 'load_run', 'read_test', 'Estimate', 'free_memory',
+           'count_saved_values', 'count_tokens', 'measure_speed', 'estimate']
 
-# %% ../nbs/07_train.ipynb #9eee86d6
+# %% ../nbs/07_train.ipynb #2ced5fd7
 import copy
 import csv
 import functools
@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -42,11 +42,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from .config import SETTINGS, Config, config_from_json, config_json, find_setting, with_settings
+from .config import SETTINGS, Config, DatasetSettings, config_from_json, config_json, find_setting, with_settings
 from .data import Augment, ImageData
 from .vit import ViT, count_multiply_adds, count_parameters, load_weights
 
-# %% ../nbs/07_train.ipynb #aab8f8b1
+# %% ../nbs/07_train.ipynb #cbd06842
 def pick_device(
     name: str = "auto",  # "auto", "cuda", "mps" or "cpu"
 ) -> torch.device:
@@ -58,7 +58,7 @@ def pick_device(
         raise ValueError(f"device={name!r} is not available here; these are: {', '.join(k for k, here in found.items() if here)}")
     return torch.device(name)
 
-# %% ../nbs/07_train.ipynb #cc9eff46
+# %% ../nbs/07_train.ipynb #c020a2a0
 def cpu_has_bfloat16() -> bool:
     "Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16); where it does not, they are many times slower than float32."
     probes = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
@@ -78,7 +78,7 @@ def pick_precision(
         name = "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
     return getattr(torch, name)
 
-# %% ../nbs/07_train.ipynb #aff3c616
+# %% ../nbs/07_train.ipynb #e8214b79
 def is_matrix(
     name: str,  # of a parameter, as in `state_dict`
     parameter: Tensor,
@@ -108,7 +108,7 @@ def make_optimizer(
         optimizers.append(torch.optim.Muon(list(inner.values()), lr=o.muon_lr, momentum=o.momentum, weight_decay=o.weight_decay))
     return optimizers
 
-# %% ../nbs/07_train.ipynb #703cf580
+# %% ../nbs/07_train.ipynb #db15802d
 def make_schedule(
     config: Config,
     steps_per_epoch: int,  # optimizer steps
@@ -136,7 +136,7 @@ def set_rates(
     for group in (g for o in optimizers for g in o.param_groups):
         group["lr"] = factor * group.setdefault("peak_lr", group["lr"])
 
-# %% ../nbs/07_train.ipynb #edda1f8e
+# %% ../nbs/07_train.ipynb #571b665e
 @torch.no_grad()
 def update_average(
     average: nn.Module,  # running mean of the weights, changed in place
@@ -151,7 +151,7 @@ def update_average(
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 
-# %% ../nbs/07_train.ipynb #2cf2226f
+# %% ../nbs/07_train.ipynb #9aaac680
 @dataclass(frozen=True)
 class Metrics:
     "How good predictions are; precision, recall and F1 are means over the classes (macro)."
@@ -168,7 +168,7 @@ class Metrics:
         "Plain numbers and lists, for JSON."
         return {**asdict(self), "confusion": self.confusion.tolist()}
 
-# %% ../nbs/07_train.ipynb #c2cbedd2
+# %% ../nbs/07_train.ipynb #be56eb65
 def make_meters(
     num_classes: int,  # `K`
     device: torch.device,
@@ -186,7 +186,7 @@ def make_meters(
     })  # fmt: skip
     return nn.ModuleDict({"figures": meters, "loss": MeanMetric()}).to(device)
 
-# %% ../nbs/07_train.ipynb #c5cc655d
+# %% ../nbs/07_train.ipynb #8fce1147
 @contextmanager
 def evaluating(
     model: nn.Module,
@@ -214,7 +214,7 @@ def answers(
             logits = model(images.to(device, non_blocking=True))
         yield logits.float(), labels.to(device, non_blocking=True)
 
-# %% ../nbs/07_train.ipynb #c105c009
+# %% ../nbs/07_train.ipynb #6cc26771
 def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels, such as `data.test`
@@ -236,7 +236,7 @@ def evaluate(
     confusion = found.pop("confusion").cpu()
     return Metrics(float(meters["loss"].compute()), **{k: float(v) for k, v in found.items()}, confusion=confusion, num_images=int(confusion.sum()))
 
-# %% ../nbs/07_train.ipynb #279a5619
+# %% ../nbs/07_train.ipynb #29165a4a
 def predict(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels
@@ -249,7 +249,7 @@ def predict(
     probabilities, labels = zip(*pairs, strict=True)
     return torch.cat(probabilities), torch.cat(labels)
 
-# %% ../nbs/07_train.ipynb #d9c104b9
+# %% ../nbs/07_train.ipynb #02aec98c
 @dataclass
 class History:
     "What happened in a run."
@@ -272,7 +272,7 @@ class History:
             return (row["epoch"],)
         return (-row["valid_loss"],) if self.monitor == "loss" else (row["valid_accuracy"], -row["valid_loss"])
 
-# %% ../nbs/07_train.ipynb #a365442a
+# %% ../nbs/07_train.ipynb #d1688b50
 @dataclass
 class Progress:
     "What a callback is told: called with one of these at the start, after every step and epoch, and at the end."
@@ -297,7 +297,7 @@ class Progress:
         "Loss of the step just taken; reading it waits for the device."
         return math.nan if self.loss_tensor is None else float(self.loss_tensor)
 
-# %% ../nbs/07_train.ipynb #9d9ff4ea
+# %% ../nbs/07_train.ipynb #20cb7be7
 @dataclass(frozen=True)
 class World:
     "The processes that train together, and which of them this is."
@@ -331,7 +331,7 @@ def join_world(
         if began:
             dist.destroy_process_group()
 
-# %% ../nbs/07_train.ipynb #17561770
+# %% ../nbs/07_train.ipynb #f281fe95
 @dataclass
 class TrainState:
     "Everything `fit` works with; `save_state` writes the part that changes."
@@ -364,7 +364,7 @@ class TrainState:
         "What is evaluated: the averaged weights, if there are any."
         return self.model if self.average is None else self.average
 
-# %% ../nbs/07_train.ipynb #5c8de163
+# %% ../nbs/07_train.ipynb #206c014f
 def own_settings(
     model: nn.Module,
     data: Any,
@@ -374,7 +374,7 @@ def own_settings(
     if not isinstance(facts.get("image_size", 0), int):
         del facts["image_size"]
     if isinstance(data, ImageData):
-        return facts | {"name": data.name}
+        return facts | ({"name": data.name} if data.name in get_args(DatasetSettings.model_fields["name"].annotation) else {})
     if hasattr(data, "with_settings"):
         return facts | {"batch_size": data.batch_size} | (asdict(data.augment) if isinstance(data.augment, Augment) else {})
     return facts
@@ -395,7 +395,7 @@ def refuse_misplaced(
         if (section == "transform" or name == "batch_size") and not hasattr(data, "with_settings") and not isinstance(data, ImageData):
             raise ValueError(f"{name}={value!r} was given to fit, but this data brings its own batches; use ImageData, or set it in the loader")
 
-# %% ../nbs/07_train.ipynb #64e7f520
+# %% ../nbs/07_train.ipynb #c8b6df43
 def count_batches(
     part: Iterable,
 ) -> int:
@@ -427,7 +427,7 @@ def place(
         return part.with_settings(shuffle=False, augment=None, **share)
     return part.with_settings(shuffle=True, augment=Augment(**config.transform.model_dump()), seed=config.training.seed, **share)
 
-# %% ../nbs/07_train.ipynb #b3b60c49
+# %% ../nbs/07_train.ipynb #e60f4fd0
 def fingerprint(
     part: Any,  # the training part
 ) -> dict[str, Any]:
@@ -441,7 +441,16 @@ def fingerprint(
         facts["checksum"] = zlib.crc32(some.cpu().numpy().tobytes(), zlib.crc32(part.labels.cpu().numpy().tobytes()))
     return facts
 
-# %% ../nbs/07_train.ipynb #8f8c61a9
+# %% ../nbs/07_train.ipynb #d3d05a56
+def seed_everything(
+    seed: int,
+) -> None:
+    "Start the random number generators of Python, NumPy and PyTorch (on all devices) from one number."
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
 def random_states(
     device: torch.device,
 ) -> dict[str, Any]:
@@ -466,7 +475,7 @@ def restore_random_states(
     if states["device"] is not None and device.type in ("cuda", "mps"):
         getattr(torch, device.type).set_rng_state(states["device"])
 
-# %% ../nbs/07_train.ipynb #ea334ef3
+# %% ../nbs/07_train.ipynb #8008a941
 def write_safely(
     path: Path,
     content: bytes,
@@ -486,7 +495,7 @@ def write_safely(
             pass
         raise OSError(f"{path} could not be written ({error.strerror}); the run stops, and what was saved before is intact") from None
 
-# %% ../nbs/07_train.ipynb #8b9f95e7
+# %% ../nbs/07_train.ipynb #4d8133cc
 CHECKPOINT = "vit_from_scratch checkpoint 1"
 
 
@@ -517,7 +526,7 @@ def to_plain(value: Any) -> Any:
     "Tuples and tensors as lists."
     return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, (tuple, list)) else value
 
-# %% ../nbs/07_train.ipynb #37f46d28
+# %% ../nbs/07_train.ipynb #2f551164
 CHECKPOINT_TYPES = {
     "format": str, "config": str, "arguments": str, "facts": dict, "weights": dict, "average": (dict, type(None)), "optimizers": list, "scaler": dict,
     "random": dict, "position": dict, "seconds": list, "sums": Tensor, "history": dict, "data": dict,
@@ -545,7 +554,7 @@ def read_checkpoint(
         raise ValueError(f"{path} is not a whole checkpoint: {', '.join(sorted(map(str, wrong)))} missing, unknown or of the wrong kind")
     return content
 
-# %% ../nbs/07_train.ipynb #b66fae11
+# %% ../nbs/07_train.ipynb #f93d0d93
 def check_same_run(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -564,7 +573,7 @@ def check_same_run(
     if changed:
         raise ValueError(f"the checkpoint belongs to other data: {', '.join(changed)}; a resumed run keeps its data")
 
-# %% ../nbs/07_train.ipynb #2288d1ea
+# %% ../nbs/07_train.ipynb #d24436b6
 def load_optimizers(
     optimizers: list[torch.optim.Optimizer],
     saved: list[dict],  # their state dicts
@@ -593,6 +602,7 @@ def restore_state(
         load_optimizers(state.optimizers, checkpoint["optimizers"])
         state.scaler.load_state_dict(checkpoint["scaler"]) if checkpoint["scaler"] and state.scaler.is_enabled() else None
         progress.epoch, progress.step, state.batch = (int(position[k]) for k in ("epoch", "step", "batch"))
+        progress.lr = state.schedule(max(0, progress.step - 1)) * state.config.optimizer.lr
         progress.history.rows[:], progress.history.steps[:] = checkpoint["history"]["rows"], checkpoint["history"]["steps"]
         state.sums, state.seconds = checkpoint["sums"].to(state.device), checkpoint["seconds"]
         restore_random_states(checkpoint["random"], state.device)
@@ -601,7 +611,7 @@ def restore_state(
     if state.world.rank:
         torch.manual_seed(state.config.training.seed + progress.step + state.world.rank)
 
-# %% ../nbs/07_train.ipynb #db368cf1
+# %% ../nbs/07_train.ipynb #b8a7db62
 def resolve(
     model: nn.Module,
     data: Any,
@@ -619,7 +629,7 @@ def resolve(
     refuse_misplaced(settings, facts, data)
     return with_settings(base, **{**facts, **settings}), checkpoint
 
-# %% ../nbs/07_train.ipynb #13e96c7d
+# %% ../nbs/07_train.ipynb #5dfa1f2d
 def set_up(
     model: nn.Module,
     data: Any,
@@ -634,7 +644,7 @@ def set_up(
     t = config.training
     parts = (data.train, valid or data.valid, data.test) if isinstance(data, ImageData) else (data, valid, None)
     train, valid, test = (place(part, config, world, device, training=i == 0) for i, part in enumerate(parts))
-    torch.manual_seed(t.seed + world.rank)
+    seed_everything(t.seed + world.rank)
     model.to(device)
     describe_model(model, train)
     steps_per_epoch = -(-count_batches(train) // t.grad_accumulation)
@@ -663,7 +673,7 @@ def describe_model(model: nn.Module, train: Any) -> None:
         if getattr(train, name, None) is not None:
             setattr(model, name, getattr(train, name))
 
-# %% ../nbs/07_train.ipynb #0fbdbcce
+# %% ../nbs/07_train.ipynb #a9006042
 def open_run(
     state: TrainState,
     checkpoint: dict[str, Any] | None,
@@ -705,7 +715,7 @@ def write_metrics(rows: list[dict[str, Any]], path: Path) -> None:
 VALID = ("loss", "accuracy", "precision", "recall", "f1")
 COLUMNS = ("epoch", "step", "train_loss", "train_accuracy", *(f"valid_{k}" for k in VALID), "lr", "images_per_second", "data_seconds", "seconds")
 
-# %% ../nbs/07_train.ipynb #43ff1263
+# %% ../nbs/07_train.ipynb #63641565
 @contextmanager
 def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     "Let the first Ctrl-C wait for the end of the step; a second one strikes at once."
@@ -722,10 +732,14 @@ def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:
         yield pressed
+    except RuntimeError:  # workers of a DataLoader hear Ctrl-C too, and leave
+        if not pressed:
+            raise
+        raise KeyboardInterrupt from None
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../nbs/07_train.ipynb #e37b0bfa
+# %% ../nbs/07_train.ipynb #963db511
 def tell(
     state: TrainState,
     event: str,  # "start", "step", "epoch" or "end"
@@ -736,7 +750,7 @@ def tell(
         with torch.random.fork_rng(devices=[]):  # whatever the callback draws, the run goes on the same
             state.callback(state.progress)
 
-# %% ../nbs/07_train.ipynb #6599d8ca
+# %% ../nbs/07_train.ipynb #6ae48e2b
 def batch_groups(
     state: TrainState,
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:  # the batches of one optimizer step
@@ -757,7 +771,7 @@ def batch_groups(
         yield group
         state.seconds[0] += time.perf_counter() - began
 
-# %% ../nbs/07_train.ipynb #b1f9f47b
+# %% ../nbs/07_train.ipynb #7ddfc421
 def check_batch(
     images: Tensor,
     labels: Tensor,
@@ -772,7 +786,7 @@ def check_batch(
     if labels.ndim == 1 and not labels.is_floating_point() and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < K:
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {K} classes: 0 to {K - 1}; build it with more")
 
-# %% ../nbs/07_train.ipynb #f1c091bd
+# %% ../nbs/07_train.ipynb #5e83580b
 def train_step(
     state: TrainState,
     group: list[tuple[Tensor, Tensor]],  # batches of images and labels
@@ -798,7 +812,7 @@ def train_step(
     state.batch += len(group)
     return step_loss
 
-# %% ../nbs/07_train.ipynb #37a75115
+# %% ../nbs/07_train.ipynb #d865f2d9
 def move_weights(
     state: TrainState,
 ) -> None:
@@ -819,7 +833,7 @@ def move_weights(
     if state.average is not None:
         update_average(state.average, state.model, t.ema, progress.step)
 
-# %% ../nbs/07_train.ipynb #de356a05
+# %% ../nbs/07_train.ipynb #31117926
 def read_losses(
     state: TrainState,
 ) -> None:
@@ -849,7 +863,7 @@ def explain_divergence(state: TrainState, step: int, value: float) -> str:
     return (f"the loss became {value} at step {step} (epoch {state.progress.epoch + 1}); most likely at fault: {', '.join(suspects)}; "
             f"try lr={c.optimizer.lr / 10:g}, or look for images or labels that are not finite")  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #0f746186
+# %% ../nbs/07_train.ipynb #1aea536c
 SAVE_EVERY = 600.0  # seconds between two checkpoints within an epoch
 
 
@@ -877,7 +891,7 @@ def halted(
         return wanted
     return not state.losses and float(state.world.sum(torch.tensor(float(wanted), device=state.device))) > 0
 
-# %% ../nbs/07_train.ipynb #3587c641
+# %% ../nbs/07_train.ipynb #685cba6e
 def end_epoch(
     state: TrainState,
 ) -> None:
@@ -912,7 +926,7 @@ def write_row(state: TrainState, row: dict[str, Any]) -> None:
         if name not in ("epoch", "step") and value is not None:
             state.progress.writer.add_scalar(f"epoch/{name}", value, row["step"])
 
-# %% ../nbs/07_train.ipynb #4fccc4ab
+# %% ../nbs/07_train.ipynb #bd00ca3d
 def finish(
     state: TrainState,
 ) -> None:
@@ -929,7 +943,7 @@ def finish(
     if progress.writer is not None:
         progress.writer.close()
 
-# %% ../nbs/07_train.ipynb #8d22add5
+# %% ../nbs/07_train.ipynb #c4e0b81b
 def close_run(
     state: TrainState,
     pressed: list[bool],  # from `hold_interrupt`
@@ -946,7 +960,7 @@ def close_run(
         raise KeyboardInterrupt
     finish(state)
 
-# %% ../nbs/07_train.ipynb #e30ffdbe
+# %% ../nbs/07_train.ipynb #f46141e5
 def bar(
     state: TrainState,
     groups: Iterator,  # of `batch_groups`
@@ -959,7 +973,7 @@ def bar(
     done = state.batch // state.config.training.grad_accumulation
     return tqdm(groups, f"epoch {p.epoch + 1}/{p.epochs}{known}", p.steps_per_epoch, leave=False, disable=hidden, initial=done, unit="step")
 
-# %% ../nbs/07_train.ipynb #0df3afa6
+# %% ../nbs/07_train.ipynb #f33f1bf5
 def fit(
     model: nn.Module,  # a ViT, or any module from images to logits; trained in place
     data: Any,  # ImageData, ImageSet, or any iterable of `(images, labels)` batches
@@ -993,7 +1007,7 @@ def fit(
         close_run(state, pressed)
     return state.progress.history
 
-# %% ../nbs/07_train.ipynb #38fec6b2
+# %% ../nbs/07_train.ipynb #1af38c52
 def make_model(
     config: Config,
     data: ImageData,
@@ -1014,7 +1028,7 @@ def make_model(
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
     return model
 
-# %% ../nbs/07_train.ipynb #83009eee
+# %% ../nbs/07_train.ipynb #1302b029
 @dataclass
 class Run:
     "A run opened from its folder."
@@ -1031,27 +1045,33 @@ def load_run(
 ) -> Run:
     "Open a run: the model with its weights (the averaged ones, if it kept an average), settings and history."
     path = Path(path)
-    if path.is_dir() and not (path / f"{which}.pth").exists():
-        which = "last"
-    content = read_checkpoint(path, which)
-    path = path / f"{which}.pth" if path.is_dir() else path
-    arguments = json.loads(content["arguments"])
-    if not isinstance(arguments, dict):
-        raise ValueError(f"{path} holds a model that is not a ViT of this package; build it yourself and load read_checkpoint(path)['weights']")
+    if path.is_dir():
+        path = next((p for p in (path / f"{which}.pth", path / "last.pth") if p.exists()), path / f"{which}.pth")
+    content = read_checkpoint(path)
+    latest = read_checkpoint(path.parent) if (path.parent / "last.pth").exists() else content
     try:
+        arguments, config = json.loads(content["arguments"]), config_from_json(latest["config"])
+        if not isinstance(arguments, dict):
+            raise ValueError("its model is no ViT of this package; build it yourself and load read_checkpoint(path)['weights']")
         model = ViT(**arguments)
         model.load_state_dict(content["average"] or content["weights"])
-    except (TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
-    model.classes, model.mean, model.std = (content["facts"].get(name) for name in ("classes", "mean", "std"))
-    config = config_from_json(content["config"])
-    history = History(content["history"]["rows"], content["history"]["steps"], run_dir=path.parent, monitor=config.training.monitor)
-    if (path.parent / "test.json").is_file():
-        found = json.loads((path.parent / "test.json").read_text())
-        history.test = Metrics(**{**found, "confusion": torch.tensor(found["confusion"])})
+        model.classes, model.mean, model.std = (content["facts"].get(name) for name in ("classes", "mean", "std"))
+        history = History(latest["history"]["rows"], latest["history"]["steps"], read_test(path.parent), path.parent, monitor=config.training.monitor)
+    except (TypeError, RuntimeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} cannot be used: {str(error).splitlines()[0]}") from None
     return Run(model.eval(), config, history, path)
 
-# %% ../nbs/07_train.ipynb #27706d2a
+
+def read_test(
+    folder: Path,  # of a run
+) -> Metrics | None:
+    "The figures of the test part that a finished run left."
+    if not (folder / "test.json").is_file():
+        return None
+    found = json.loads((folder / "test.json").read_text())
+    return Metrics(**{**found, "confusion": torch.tensor(found["confusion"])})
+
+# %% ../nbs/07_train.ipynb #a8001728
 @dataclass(frozen=True)
 class Estimate:
     "What a run will take."
@@ -1063,7 +1083,7 @@ class Estimate:
     seconds_per_epoch: float
     free_bytes: int | None  # memory that is free now; None: unknown
 
-# %% ../nbs/07_train.ipynb #0c0733a4
+# %% ../nbs/07_train.ipynb #c8400c02
 def free_memory(
     device: torch.device,
 ) -> int | None:  # bytes; None: unknown
@@ -1082,7 +1102,7 @@ def free_memory(
         pass
     return min(free, default=None)
 
-# %% ../nbs/07_train.ipynb #64a06f12
+# %% ../nbs/07_train.ipynb #9b0dbf26
 def count_saved_values(
     arguments: dict[str, Any],  # of the ViT
     fused: bool = False,  # attention that never stores its weights
@@ -1100,7 +1120,7 @@ def count_tokens(arguments: dict[str, Any]) -> int:
     "Tokens `T` of an image: patches, class token, registers."
     return (arguments["image_size"] // arguments["patch_size"]) ** 2 + (arguments["pool"] == "cls") + arguments["num_registers"]
 
-# %% ../nbs/07_train.ipynb #d37deebb
+# %% ../nbs/07_train.ipynb #ed7850cc
 @functools.lru_cache(maxsize=64)
 def measure_speed(
     arguments: tuple[tuple[str, Any], ...],  # of a ViT, as sorted pairs
@@ -1127,7 +1147,7 @@ def measure_speed(
         times.append(time.perf_counter() - began)
     return min(times) / size * count_multiply_adds(**full) / count_multiply_adds(**short)
 
-# %% ../nbs/07_train.ipynb #8750f028
+# %% ../nbs/07_train.ipynb #f0376136
 def estimate(
     config: Config,
     num_images: int,  # of the training part

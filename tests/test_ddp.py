@@ -1,0 +1,70 @@
+"""Two processes on one CPU over gloo train like one process with the doubled batch."""
+
+import multiprocessing
+import os
+import socket
+
+import pytest
+import torch
+
+from vit_from_scratch.data import SHAPE_CLASSES, ImageData, ImageSet, make_shapes
+from vit_from_scratch.train import fit, load_run
+from vit_from_scratch.vit import ViT
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["vit_from_scratch.train", "torchmetrics"])
+SETTINGS = dict(
+    epochs=3, lr=2e-3, warmup_epochs=0.5, grad_accumulation=2, ema=0.9, label_smoothing=0.1, log_every=1, device="cpu", precision="float32",
+    tensorboard=False, progress=False,
+)  # fmt: skip
+
+
+def train_one(folder, batch_size, rank=0, world_size=1, port=None):
+    "One of the processes, with the variables that torchrun sets."
+    if world_size > 1:
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    images, labels, masks = make_shapes(263, 16, 0)
+    whole = ImageSet(images, labels, SHAPE_CLASSES, (0.5,) * 3, (0.25,) * 3, masks)
+    data = ImageData("shapes", *(whole.subset(part) for part in torch.arange(263).split([155, 55, 53])))  # no size divides evenly
+    torch.manual_seed(rank)  # the ranks begin with different weights; rank 0's are shared
+    history = fit(ViT(16, 4, 3, len(SHAPE_CLASSES), 16, 2, 2), data, run_dir=folder, batch_size=batch_size, **SETTINGS)
+    torch.save({"rows": history.rows, "test": history.test.as_dict()}, f"{folder}-rank{rank}")
+
+
+def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = [processes.Process(target=train_one, args=(str(tmp_path / "two"), 16, rank, 2, port)) for rank in (0, 1)]
+    children.append(processes.Process(target=train_one, args=(str(tmp_path / "one"), 32)))
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    assert [child.exitcode for child in children] == [0, 0, 0]
+    one, two = load_run(tmp_path / "one", "last"), load_run(tmp_path / "two", "last")
+    assert [s for s, _, _ in one.history.steps] == [s for s, _, _ in two.history.steps] == list(range(1, 10))
+    losses = torch.tensor([[loss for _, loss, _ in run.history.steps] for run in (one, two)])
+    apart = (losses[0] - losses[1]).abs().max()
+    print(f"largest difference of a step's loss: {apart:.1e}")
+    assert apart < 1e-5
+    weights = [torch.cat([w.flatten() for w in run.model.state_dict().values()]) for run in (one, two)]
+    print(f"largest difference of a weight: {(weights[0] - weights[1]).abs().max():.1e}")
+    assert torch.allclose(*weights, atol=1e-4)
+    for a, b in zip(one.history.rows, two.history.rows, strict=True):
+        for name in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "valid_precision", "valid_recall", "valid_f1"):
+            assert a[name] == pytest.approx(b[name], abs=1e-5), name
+    ranks = [torch.load(f"{tmp_path / 'two'}-rank{rank}") for rank in (0, 1)]
+    assert ranks[0]["test"] == ranks[1]["test"] and ranks[0]["test"]["num_images"] == 53  # reduced over the processes, each image once
+    assert one.history.test.confusion.equal(two.history.test.confusion)
+
+
+def test_a_plain_loader_needs_a_distributed_sampler():
+    from vit_from_scratch.config import Config
+    from vit_from_scratch.train import World, place
+
+    loader = torch.utils.data.DataLoader([(torch.zeros(3, 4, 4), 0)])
+    assert place(loader, Config(), World(), torch.device("cpu"), training=True) is loader
+    with pytest.raises(ValueError, match="DistributedSampler"):
+        place(loader, Config(), World(1, 2, 1), torch.device("cpu"), training=True)
