@@ -27,7 +27,7 @@ def visible(notebook: dict) -> nbformat.NotebookNode:
             if "hide" in found or not code.strip():
                 continue
             tags = cell["metadata"].get("tags", [])
-            folded = {"hide-input", "remove-input", "hide-cell"} & set(tags) or found.get("echo") == "false"
+            folded = {"hide-input", "remove-input", "hide-cell"} & set(tags) or found.get("echo") == "false" or found.get("code-fold") == "true"
             new = nbformat.v4.new_code_cell("" if folded else code, outputs=[nbformat.from_dict(output) for output in cell["outputs"]])
             for output in new.outputs:  # nbformat joins multi-line texts only when it reads a file
                 for kind, value in output.get("data", {}).items():
@@ -36,7 +36,7 @@ def visible(notebook: dict) -> nbformat.NotebookNode:
             if folded and new.outputs and (alt := found.get("fig-alt")):
                 new.metadata["alt"] = alt
             cells.append(new)
-    return nbformat.v4.new_notebook(cells=cells)
+    return nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
 
 
 def link(
