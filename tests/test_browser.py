@@ -1,0 +1,266 @@
+"""The explorers in a real browser: JupyterLab in headless Chromium on a copy of the explore lesson, and a saved page from disk."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+LESSON = Path(__file__).parents[1] / "nbs" / "10_explore.ipynb"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install it (Debian: apt install chromium) to test the explorers")
+
+
+@contextmanager
+def browser(**settings):
+    "A page of a fresh Chromium, the addresses it asked for, and its errors."
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as p, tempfile.TemporaryDirectory(prefix="browser_", ignore_cleanup_errors=True) as folder:
+        context = p.chromium.launch_persistent_context(folder, executable_path=CHROMIUM, headless=True, args=FLAGS, **settings)
+        page, asked, errors = context.pages[0], [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        try:
+            yield page, asked, errors
+        finally:
+            context.close()
+
+
+@contextmanager
+def jupyterlab(root: Path):
+    "JupyterLab with a private home; gives its address, its token and a function that lists its kernels."
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    home, token = Path(tempfile.mkdtemp(prefix="lab_")), secrets.token_hex(16)
+    names = {"HOME": "", "JUPYTER_CONFIG_DIR": "cfg", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "run", "IPYTHONDIR": "ipy",
+             "JUPYTERLAB_SETTINGS_DIR": "set", "JUPYTERLAB_WORKSPACES_DIR": "ws"}
+    settings = home / "set" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews":"false","checkForUpdates":false,"doNotDisturbMode":true}')
+    if os.environ.get("LAB_THEME"):
+        (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": os.environ["LAB_THEME"]}))
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0", "--allow-root",
+               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}", "--LabApp.news_url=",
+               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    environment = dict(os.environ, **{name: str(home / part) for name, part in names.items()})
+    environment.pop("MPLBACKEND", None)
+    base = f"http://127.0.0.1:{port}"
+
+    def get(path: str):
+        with urllib.request.urlopen(f"{base}{path}?token={token}", timeout=5) as answer:
+            return json.loads(answer.read())
+
+    with open(home / "lab.log", "w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        for _ in range(240):
+            try:
+                get("/api/status")
+                break
+            except OSError:
+                assert server.poll() is None, (home / "lab.log").read_text()[-3000:]
+                time.sleep(0.25)
+        yield base, token, get
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)  # our own process group only, kernels included
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def open_and_run(page, base: str, token: str, get, name: str, seconds: float = 120):
+    "Open a notebook and run all its cells; *Run All* clicked before the kernel is really there would be dropped."
+    from playwright.sync_api import expect
+
+    page.goto(f"{base}/lab/tree/{name}?token={token}")
+    notebook = page.locator(".jp-NotebookPanel:visible")
+    notebook.locator(".jp-Notebook").wait_for(timeout=60_000)
+    for _ in range(240):
+        try:
+            kernels = get("/api/kernels")
+        except OSError:  # the list can fail while the kernel starts
+            kernels = []
+        if len(kernels) == 1 and kernels[0]["execution_state"] == "idle" and kernels[0]["connections"] >= 1:
+            break
+        time.sleep(0.25)
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=30_000)
+    page.wait_for_timeout(1000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    end = time.monotonic() + seconds
+    page.wait_for_timeout(1500)
+    while get("/api/kernels")[0]["execution_state"] != "idle":
+        assert time.monotonic() < end, "the lesson did not finish"
+        page.wait_for_timeout(250)
+    return notebook
+
+
+def pixels(view) -> str:
+    "What is drawn on the main canvas."
+    return view.locator("canvas.vfs-main").evaluate("c => c.toDataURL()")
+
+
+def patch(view, row: int, column: int, grid: int) -> None:
+    "Move the mouse over a patch."
+    canvas = view.locator("canvas.vfs-main")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    view.page.mouse.move(box["x"] + (column + 0.5) * box["width"] / grid, box["y"] + (row + 0.5) * box["height"] / grid)
+
+
+def look_around(view, grid: int) -> None:
+    "Hovering, both sliders and the wall change what is drawn."
+    from playwright.sync_api import expect
+
+    readout = view.locator(".vfs-readout").first
+    before = pixels(view)
+    patch(view, 2, 3, grid)
+    expect(readout).to_contain_text(f"Patch {2 * grid + 3} (row 2, column 3)")
+    assert pixels(view) != before
+    view.page.mouse.move(2, 2)
+    for label in ("Block", "Head"):
+        slider = view.locator(f'label:has(span:text-is("{label}")) input')
+        before, text = pixels(view), readout.inner_text()
+        slider.focus()
+        slider.press("ArrowLeft")
+        expect(readout).not_to_have_text(text)
+        assert pixels(view) != before, label
+    view.locator(".vfs-wall-grid button").first.click()
+    expect(readout).to_contain_text("block 0, head 0")
+
+
+@pytest.fixture(scope="module")
+def lesson(tmp_path_factory):
+    "A copy of the lesson without its saved outputs and widgets."
+    folder = tmp_path_factory.mktemp("lesson")
+    notebook = json.loads(LESSON.read_text())
+    notebook["metadata"].pop("widgets", None)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    (folder / "lesson.ipynb").write_text(json.dumps(notebook))
+    return folder
+
+
+def test_explorers_live_in_jupyterlab(lesson):
+    from playwright.sync_api import expect
+
+    with jupyterlab(lesson) as (base, token, get), browser(viewport={"width": 1280, "height": 1400}) as (page, asked, errors):
+        notebook = open_and_run(page, base, token, get, "lesson.ipynb")
+        page.keyboard.press("Escape")
+
+        def shown(kind: str, number: int = 0):
+            "JupyterLab draws only the cells near the window: scroll until the explorer is there."
+            for _ in range(80):
+                view = notebook.locator(f".vfs-{kind}")
+                if view.count() > number:
+                    view.nth(number).scroll_into_view_if_needed()
+                    return view.nth(number)
+                page.mouse.move(640, 700)
+                page.mouse.wheel(0, 700)
+                page.wait_for_timeout(120)
+            raise AssertionError(f"no {kind} explorer in the notebook")
+
+        page.locator(".jp-WindowedPanel-outer").first.evaluate("e => e.scrollTo(0, 0)")
+        view = shown("attention")
+        expect(view.locator("label.vfs-file")).to_be_visible()  # Python answered: its controls are there
+        look_around(view, 8)
+        view.locator(".vfs-thumbs button").nth(6).click()  # an image that only Python has
+        expect(view.locator(".vfs-thumbs button").nth(6)).to_have_attribute("aria-pressed", "true")
+        certain = view.locator(".vfs-bars").inner_text()
+        view.get_by_label("a click switches the head off").check()
+        view.locator(".vfs-wall-grid button").nth(3).click()
+        expect(view.locator("h4").first).to_contain_text("1 head off", timeout=10_000)
+        assert view.locator(".vfs-bars").inner_text() != certain
+
+        panel = shown("playground")
+        expect(panel.get_by_role("button", name="Train", exact=True)).to_be_visible()
+        tokens = panel.locator(".vfs-numbers dd").first
+        expect(tokens).to_have_text("17")
+        heads = panel.locator('label:has(span:text-is("heads h")) input')
+        heads.focus()
+        heads.press("ArrowRight")
+        expect(panel.locator(".vfs-problem")).to_contain_text("num_heads=3")
+        expect(panel.get_by_role("button", name="Train", exact=True)).to_be_hidden()
+        heads.press("ArrowLeft")
+        epochs = panel.locator('label:has(span:text-is("epochs")) input')
+        epochs.focus()
+        epochs.press("End")
+        expect(panel.locator(".vfs-problem")).to_be_hidden()
+        panel.get_by_role("button", name="Train", exact=True).click()
+        curve = panel.locator("svg").first.locator("path").nth(4)  # training loss of the third run
+        points = lambda: int(curve.get_attribute("data-points") or 0)  # noqa: E731
+        for least in (2, points() + 3 if curve.count() else 5):
+            end = time.monotonic() + 30
+            while not curve.count() or points() < least:
+                assert time.monotonic() < end, "the curve does not grow"
+                page.wait_for_timeout(50)
+        stop, began = panel.get_by_role("button", name="Stop", exact=True), time.monotonic()
+        stop.click()
+        expect(panel.locator(".vfs-status")).to_contain_text("run 3: stopped")
+        assert time.monotonic() - began < 1.5
+        panel.locator('button[data-run="2"]').click()
+        opened = notebook.locator(".jp-OutputArea-output:has(.vfs-playground) .vfs-attention")
+        opened.wait_for(timeout=15_000)
+        patch(opened, 1, 1, 4)
+        expect(opened.locator(".vfs-readout").first).to_contain_text("Patch 5 (row 1, column 1)")
+
+        outside = [url for url in asked if not url.startswith((base, "data:", "blob:"))]
+        assert outside == []
+        assert notebook.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
+        assert errors == []
+
+
+def test_saved_page_opens_from_disk(tmp_path):
+    import torch
+    from playwright.sync_api import expect
+
+    from vit_from_scratch.data import make_shapes
+    from vit_from_scratch.explore import AttentionExplorer
+    from vit_from_scratch.vit import ViT
+
+    torch.manual_seed(0)
+    images, labels, _ = make_shapes(3, 32)
+    model = ViT(32, 8, num_classes=10, embed_dim=32, depth=3, num_heads=2)
+    path = AttentionExplorer(model, images, labels=labels).to_html(tmp_path / "page.html")
+    with browser(viewport={"width": 800, "height": 1000}) as (page, asked, errors):
+        page.goto(path.as_uri())
+        view = page.locator(".vfs-attention")
+        look_around(view, 4)
+        view.locator(".vfs-thumbs button").nth(2).click()
+        expect(view.locator(".vfs-thumbs button").nth(2)).to_have_attribute("aria-pressed", "true")
+        for method in ("rollout", "relevance", "lens"):
+            before = pixels(view)
+            view.get_by_label("Show").select_option(method)
+            page.wait_for_timeout(100)
+            assert pixels(view) != before, method
+        canvas = view.locator("canvas.vfs-main")
+        canvas.focus()
+        canvas.press("Home")
+        canvas.press("ArrowRight")
+        expect(view.locator(".vfs-readout").first).to_contain_text(re.compile("patch 0", re.I))
+        expect(view.locator("[aria-live]")).to_contain_text(re.compile("patch 0", re.I))  # the screen reader hears it too
+        for text in ("Use your own picture", "a click switches the head off"):  # these need Python
+            expect(view.get_by_text(text)).to_be_hidden()
+        with page.expect_download() as saved:
+            view.get_by_role("button", name="Save as PNG").click()
+        assert Path(saved.value.path()).read_bytes()[:4] == b"\x89PNG"
+        assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+        assert errors == []
