@@ -7,7 +7,7 @@ __all__ = ['app', 'Settings', 'RunPath', 'main', 'check_memory', 'open_data', 'n
            'describe_cost', 'describe_result', 'describe_metrics', 'open_model', 'evaluate_run', 'preset_of',
            'predict_images', 'draw_attention', 'list_presets', 'show_info', 'check_training']
 
-# %% ../nbs/11_cli.ipynb #2f34e89c
+# %% ../nbs/11_cli.ipynb #f2d48443
 import os
 import re
 import sys
@@ -20,7 +20,7 @@ import typer
 
 from .config import PRESETS, SETTINGS, Config, ConfigError, as_text, config_json, preset, resolve, with_overrides, with_settings
 
-# %% ../nbs/11_cli.ipynb #5d10a622
+# %% ../nbs/11_cli.ipynb #294fc38b
 app = typer.Typer(
     name="vit",
     help="Train a Vision Transformer, measure it, and look at what it learned.",
@@ -36,7 +36,7 @@ Settings = Annotated[
 ]
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run folder such as runs/20260131-120000-shapes, a checkpoint in it, or the name of a model that comes with the package.")]
 
-# %% ../nbs/11_cli.ipynb #d4c8c49c
+# %% ../nbs/11_cli.ipynb #0aa9fe95
 def main(
     arguments: Sequence[str] | None = None,  # words of the command line; None: those of this process
 ) -> None:
@@ -60,7 +60,7 @@ def _complain(message: Any) -> None:
     line = " ".join(str(message).split()) or type(message).__name__
     print(f"vit: {line}".encode("ascii", "backslashreplace").decode() if not line.isprintable() else f"vit: {line}", file=sys.stderr)
 
-# %% ../nbs/11_cli.ipynb #d8f5457e
+# %% ../nbs/11_cli.ipynb #7067a99b
 def _first_process() -> bool:
     "Whether this process does the talking; `torchrun` starts several."
     return os.environ.get("RANK", "0") == "0"
@@ -92,7 +92,7 @@ def _duration(seconds: float) -> str:
     minutes, hours = seconds / 60, seconds / 3600
     return f"{hours:.1f} h" if hours >= 2 else f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"
 
-# %% ../nbs/11_cli.ipynb #8d14efa1
+# %% ../nbs/11_cli.ipynb #7983aee1
 def check_memory(
     config: Config,  # of the run
     facts: dict[str, int],  # `num_images, image_size, in_channels, num_classes` of the data
@@ -118,7 +118,7 @@ def check_memory(
     advice = ", or ".join(filter(None, answers)) or "a smaller model; no patch size or batch size alone is enough"
     raise ConfigError(f"this run needs about {_bytes(wanted.memory_bytes)} of memory and {_bytes(wanted.free_bytes)} are free; this fits: {advice}")
 
-# %% ../nbs/11_cli.ipynb #bfc0cc77
+# %% ../nbs/11_cli.ipynb #5f1179c1
 def open_data(
     config: Config,  # settings of a run
 ):  # the `ImageData`
@@ -137,7 +137,7 @@ def name_run(
         raise ConfigError(f"--name {ascii(name)[:60]}: use letters, digits, '-', '_' and '.', beginning with a letter or a digit; for example first-try")
     return Path(config.training.runs_dir) / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
 
-# %% ../nbs/11_cli.ipynb #4ddb56e6
+# %% ../nbs/11_cli.ipynb #f33976ee
 _ALL = "\b\nEvery setting, with its default:\n" + "\n".join(
     f"  {name:34s} {info.description} [{as_text(info.default)}]"
     for section, field in Config.model_fields.items() for key, info in field.annotation.model_fields.items() for name in [f"{section}.{key}"]
@@ -162,7 +162,7 @@ def train(
     run_dir = name_run(config, name or preset or config.dataset.name)
     run_training(config, None if config.training.resume_path else run_dir)
 
-# %% ../nbs/11_cli.ipynb #8f740263
+# %% ../nbs/11_cli.ipynb #13d98413
 def run_training(
     config: Config,  # settings of the run
     run_dir: Path | None,  # its folder; None: the one it is resumed from
@@ -187,7 +187,7 @@ def run_training(
         raise typer.Exit(130) from None
     _say(describe_result(history, data))
 
-# %% ../nbs/11_cli.ipynb #d8f8c57c
+# %% ../nbs/11_cli.ipynb #c7eab93a
 def describe_cost(
     found: Any,  # the `Estimate`
     config: Config,  # settings of the run
@@ -226,7 +226,7 @@ def describe_metrics(
     names = ("loss", "accuracy", "precision", "recall", "f1")
     return _table([["part", "images", *names], [part, metrics.num_images, *(float(getattr(metrics, name)) for name in names)]])
 
-# %% ../nbs/11_cli.ipynb #20461dc0
+# %% ../nbs/11_cli.ipynb #cc5d74da
 def open_model(
     run: str,  # run folder, checkpoint, or the name of a shipped model
 ):  # the model in evaluation mode, and the `Config` of its run, None for a shipped one
@@ -248,7 +248,10 @@ def evaluate_run(
     settings: Settings = None,
     part: Annotated[str, typer.Option(metavar="PART", help="train, valid or test.")] = "test",
 ) -> None:
-    "Measure a trained model: loss, accuracy, and macro precision, recall and F1."
+    """Measure a trained model.
+
+    Loss, accuracy, and macro precision, recall and F1 on one part of its data set.
+    """
     model, config = open_model(run)
     if part not in ("train", "valid", "test"):
         raise ConfigError(f"--part {ascii(part)[:60]}: choose train, valid or test")
@@ -271,7 +274,7 @@ def preset_of(
     "The settings a shipped model was trained with: those of the preset of its name."
     return preset(name if name in PRESETS else "shapes")
 
-# %% ../nbs/11_cli.ipynb #b1a2e627
+# %% ../nbs/11_cli.ipynb #24b3620d
 @app.command("predict")
 def predict_images(
     run: RunPath,
@@ -279,7 +282,10 @@ def predict_images(
     top: Annotated[int, typer.Option(min=1, help="Classes to name for each image.")] = 3,
     attention: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw what the model looked at into this file, for example out.png.")] = None,
 ) -> None:
-    "Name what is in an image: the most probable classes, with their probabilities."
+    """Name what is in an image.
+
+    The most probable classes, with their probabilities.
+    """
     import torch
 
     from vit_from_scratch.data import ImageSet, read_images
@@ -310,10 +316,13 @@ def draw_attention(
 
     plot_cls_attention(model, next(served.epoch(0))[0]).savefig(path)
 
-# %% ../nbs/11_cli.ipynb #5b459bd6
+# %% ../nbs/11_cli.ipynb #42a8d1d4
 @app.command("presets")
 def list_presets() -> None:
-    "The presets, the size of their models, and what has been measured with them."
+    """List the presets.
+
+    The size of their models, and what has been measured with them.
+    """
     from vit_from_scratch.vit import count_parameters
 
     classes = {"shapes": 10, "cifar10": 10, "cifar100": 100, "gtsrb": 43, "imagenet-1k": 1000}
@@ -328,13 +337,16 @@ def list_presets() -> None:
     for name, found in PRESETS.items():
         typer.echo(f"{name}: {found.about}")
 
-# %% ../nbs/11_cli.ipynb #6aef627c
+# %% ../nbs/11_cli.ipynb #f6946f8f
 @app.command("info")
 def show_info(
     check: Annotated[bool, typer.Option("--check", help="Take 20 training steps, and fail if the loss does not fall.")] = False,
     device: Annotated[str, typer.Option(metavar="NAME", help="Where to take them: auto, cuda, mps or cpu.")] = "auto",
 ) -> None:
-    "Versions, devices, and which number formats they multiply quickly."
+    """Show versions and devices.
+
+    And which number formats the devices multiply quickly.
+    """
     import platform
     from importlib.metadata import version
 
@@ -373,7 +385,7 @@ def check_training(
         raise RuntimeError(f"the loss went from {first:.3f} to {last:.3f} in {len(losses)} steps; this installation does not train")
     return f"check: {len(losses)} training steps, loss {first:.3f} -> {last:.3f}"
 
-# %% ../nbs/11_cli.ipynb #147ce1bf
+# %% ../nbs/11_cli.ipynb #02e54002
 #| eval: false
 if __name__ == "__main__":
     main()
