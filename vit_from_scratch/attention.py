@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['attend', 'use_fused', 'MultiHeadAttention']
 
-# %% ../nbs/02_attention.ipynb #fe59aace
-from typing import Callable
+# %% ../nbs/02_attention.ipynb #40ef347f
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-# %% ../nbs/02_attention.ipynb #6332f89f
+# %% ../nbs/02_attention.ipynb #731068af
 def attend(
     q: Tensor,  # queries `(..., T, d)`
     k: Tensor,  # keys `(..., T, d)`
@@ -30,16 +30,16 @@ def attend(
     weights = scores.softmax(dim=-1)
     return F.dropout(weights, dropout) @ v, weights
 
-# %% ../nbs/02_attention.ipynb #8b98780a
+# %% ../nbs/02_attention.ipynb #00c38dce
 def use_fused(
     x: Tensor,  # queries, keys, values or tokens `(..., T, d)`
 ) -> bool:
-    "Whether fused attention is expected to be faster than `attend`: on accelerators and in float32 on CPUs, not for short sequences in half precision on CPUs."
+    "Whether fused attention is expected to be faster than `attend`: everywhere but for short half-precision sequences on CPUs."
     if x.device.type != "cpu":
         return True
     return x.dtype not in (torch.bfloat16, torch.float16) or x.shape[-2] > 1024
 
-# %% ../nbs/02_attention.ipynb #04deed33
+# %% ../nbs/02_attention.ipynb #4ec18b60
 class MultiHeadAttention(nn.Module):
     "Several attention heads side by side: `(B, T, D) -> (B, T, D)` (ViT paper, appendix A)."
 
@@ -69,7 +69,8 @@ class MultiHeadAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 3 or x.shape[-1] != self.proj.in_features:
-            raise ValueError(f"tokens of shape {'x'.join(map(str, x.shape))} given, this attention takes batch x tokens x {self.proj.in_features}")
+            given = "x".join(map(str, x.shape))
+            raise ValueError(f"tokens of shape {given} given, this attention takes batch x tokens x {self.proj.in_features}")
         q, k, v = rearrange(self.qkv(x), "b t (three h d) -> three b h t d", three=3, h=self.num_heads)
         q, k, dropout = self.q_norm(q), self.k_norm(k), self.attn_dropout if self.training else 0.0
         if self.observer is None and (use_fused(v) if self.fused is None else self.fused):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['patchify', 'unpatchify', 'PatchEmbedding', 'sincos_2d', 'resize_pos_embed']
 
-# %% ../nbs/01_patch_embedding.ipynb #765aca17
+# %% ../nbs/01_patch_embedding.ipynb #71f76c92
 from numbers import Integral
 
 import torch
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-# %% ../nbs/01_patch_embedding.ipynb #21c06003
+# %% ../nbs/01_patch_embedding.ipynb #d41c7915
 def _pair(size: int | tuple[int, int], name: str = "image_size") -> tuple[int, int]:
     "`(height, width)` of a size given as one positive whole number or as two"
     pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
@@ -34,18 +34,20 @@ def _check_divisible(height: int, width: int, patch_size: int) -> None:
             "choose a patch_size that divides both sides"
         )
 
-# %% ../nbs/01_patch_embedding.ipynb #5a2ec349
+# %% ../nbs/01_patch_embedding.ipynb #5a82eea0
 def patchify(
     images: Tensor,  # `(B, C, H, W)`
     patch_size: int,  # side `P` of a square patch, in pixels
 ) -> Tensor:  # `(B, N, C*P*P)`, patches in reading order, each one flattened channel by channel
     "Cut images into a sequence of flattened patches (ViT paper, section 3.1)."
     if images.ndim != 4:
-        raise ValueError(f"images must have 4 dimensions, (batch, channels, height, width), not {images.ndim}: use images[None] for a single image")
+        raise ValueError(
+            f"images must have 4 dimensions, (batch, channels, height, width), not {images.ndim}: use images[None] for a single image"
+        )
     _check_divisible(*images.shape[-2:], patch_size)
     return rearrange(images, "b c (h p) (w q) -> b (h w) (c p q)", p=patch_size, q=patch_size)
 
-# %% ../nbs/01_patch_embedding.ipynb #d3a3e384
+# %% ../nbs/01_patch_embedding.ipynb #aaca1b7b
 def unpatchify(
     patches: Tensor,  # `(B, N, C*P*P)` as `patchify` made them
     patch_size: int,  # side `P` of a patch, in pixels
@@ -63,7 +65,7 @@ def unpatchify(
         )
     return rearrange(patches, "b (h w) (c p q) -> b c (h p) (w q)", h=rows, w=columns, p=patch_size, q=patch_size)
 
-# %% ../nbs/01_patch_embedding.ipynb #02a55d84
+# %% ../nbs/01_patch_embedding.ipynb #aa016a7c
 class PatchEmbedding(nn.Module):
     "Cut images into patches and project each one to a token: `(B, C, H, W) -> (B, N, D)` (ViT paper, equation 1)."
 
@@ -90,7 +92,7 @@ class PatchEmbedding(nn.Module):
             raise ValueError(f"images of shape {given} given, this model was built for batch x {wanted} (channels x height x width)")
         return rearrange(self.proj(images), "b d h w -> b (h w) d")
 
-# %% ../nbs/01_patch_embedding.ipynb #2954217c
+# %% ../nbs/01_patch_embedding.ipynb #07003f73
 def sincos_2d(
     grid_size: int | tuple[int, int],  # patches down and across
     embed_dim: int,  # width `D`, a multiple of 4
@@ -108,7 +110,7 @@ def sincos_2d(
     waves_x, waves_y = x.reshape(-1, 1) * frequencies, y.reshape(-1, 1) * frequencies
     return torch.cat([waves_x.sin(), waves_x.cos(), waves_y.sin(), waves_y.cos()], dim=1)
 
-# %% ../nbs/01_patch_embedding.ipynb #f6cae5b1
+# %% ../nbs/01_patch_embedding.ipynb #f024870e
 def resize_pos_embed(
     pos_embed: Tensor,  # `(1, T, D)`, prefix tokens (class, registers) first
     old_grid: int | tuple[int, int],  # patches down and across that it was made for
@@ -119,7 +121,9 @@ def resize_pos_embed(
     num_prefix = pos_embed.shape[1] - old_grid[0] * old_grid[1] if pos_embed.ndim == 3 else -1
     if num_prefix < 0:
         given = "x".join(map(str, pos_embed.shape))
-        raise ValueError(f"pos_embed of shape {given} does not hold a grid of {old_grid[0]}x{old_grid[1]} places: (1, places, width) is needed")
+        raise ValueError(
+            f"pos_embed of shape {given} does not hold a grid of {old_grid[0]}x{old_grid[1]} places: (1, places, width) is needed"
+        )
     if old_grid == new_grid:
         return pos_embed
     prefix, grid = pos_embed[:, :num_prefix], pos_embed[:, num_prefix:]
