@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['STYLE', 'AUGMENTATION_STEPS', 'overlay', 'plot_cls_attention', 'plot_attention_wall', 'plot_rollout',
            'plot_relevance', 'plot_pos_similarity', 'plot_pos_norms', 'plot_filters', 'plot_attention_distance',
-           'plot_logit_lens', 'plot_history', 'plot_confusion', 'plot_predictions', 'augmented', 'plot_augmentations',
-           'plot_pointing', 'data_figures', 'model_figures', 'run_figures']
+           'plot_logit_lens', 'plot_history', 'plot_confusion', 'plot_predictions', 'augmented', 'telling_draw',
+           'plot_augmentations', 'plot_pointing', 'data_figures', 'model_figures', 'run_figures']
 
-# %% ../nbs/09_visualize.ipynb #6529d3f6
+# %% ../nbs/09_visualize.ipynb #e7f50097
 import threading
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -36,7 +36,7 @@ from vit_from_scratch.interpret import (
     rollout,
 )
 
-# %% ../nbs/09_visualize.ipynb #0b59c9af
+# %% ../nbs/09_visualize.ipynb #c588cb89
 STYLE = "vit_from_scratch.static.lesson"  # matplotlib's name of this package's style sheet
 
 
@@ -61,7 +61,7 @@ def _figure(rows: int, columns: int, width: float, height: float, **settings) ->
         axes = figure.subplots(rows, columns, squeeze=False, **settings)
     return figure, axes
 
-# %% ../nbs/09_visualize.ipynb #e3be50dd
+# %% ../nbs/09_visualize.ipynb #618848ce
 def _array(values: Tensor | np.ndarray | Sequence) -> np.ndarray:
     return values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, dtype=float)
 
@@ -79,11 +79,24 @@ def _pictures(images: Tensor, model=None) -> np.ndarray:
     pixels = pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels[:, :3]
     return pixels.clamp(0, 1).permute(0, 2, 3, 1).numpy()
 
-# %% ../nbs/09_visualize.ipynb #c1ca2ac7
+# %% ../nbs/09_visualize.ipynb #1d29b944
 def _tile(axis: Axes, values: Tensor | np.ndarray, title: str = "", **settings):
     "One map without axes; returns what a colour bar needs."
     drawn = axis.imshow(_array(values), **settings)
     axis.set(xticks=[], yticks=[], title=title)
+    axis.spines[:].set_visible(False)
+    return drawn
+
+
+def _mosaic(axis: Axes, tiles: Tensor | np.ndarray, **settings):
+    "Tiles `(rows, columns, r, c)` side by side, one empty cell between them; returns what a colour bar needs."
+    rows, columns, height, width = tiles.shape
+    spaced = np.pad(_array(tiles), ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=np.nan)
+    sheet = spaced.transpose(0, 2, 1, 3).reshape(rows * (height + 1), columns * (width + 1))[:-1, :-1]
+    drawn = axis.imshow(np.ma.masked_invalid(sheet), **settings)
+    axis.set_xticks([column * (width + 1) + (width - 1) / 2 for column in range(columns)], range(columns))
+    axis.set_yticks([row * (height + 1) + (height - 1) / 2 for row in range(rows)], range(rows))
+    axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     return drawn
 
@@ -103,7 +116,7 @@ def overlay(
     axis.spines[:].set_visible(False)
     return axis.imshow(values, extent=place, vmin=0, vmax=limit or values.max() or 1, alpha=opacity, interpolation="nearest")
 
-# %% ../nbs/09_visualize.ipynb #ba2ff2ba
+# %% ../nbs/09_visualize.ipynb #c134eed9
 @_house
 def plot_cls_attention(
     model,  # a ViT
@@ -136,20 +149,16 @@ def plot_attention_wall(
     "Every block (rows) and head (columns) of one image: where one token looks."
     weights = attention_maps(model, images[:1])[:, 0]
     found = cls_map(weights, model) if token is None else patch_map(weights[..., model.num_prefix_tokens + token, :], model)
-    depth, heads = found.shape[:2]
-    figure, axes = _figure(depth, heads, 1.05 * heads + 1.6, 1.05 * depth + 0.6)
-    for block, head in np.ndindex(depth, heads):
-        drawn = _tile(axes[block, head], found[block, head], vmin=0, vmax=None if own_scale else found.max().item())
-    for axis, name in [*zip(axes[:, 0], range(depth), strict=True)]:
-        axis.set_ylabel(f"block {name}")
-    for head, axis in enumerate(axes[0]):
-        axis.set_title(f"head {head}", fontsize=9)
-    if not own_scale:
-        figure.colorbar(drawn, ax=axes, label="attention weight", shrink=0.6)
-    figure.suptitle(f"{'the readout' if token is None else f'patch {token}'} looks at …{' (each tile on its own scale)' if own_scale else ''}")
+    depth, heads, rows, columns = found.shape
+    figure, axes = _figure(1, 1, 1.0 * heads + 1.8, 1.0 * depth * rows / columns + 0.9)
+    if own_scale:
+        found = found / found.amax(dim=(2, 3), keepdim=True)
+    drawn = _mosaic(axes[0, 0], found, vmin=0, vmax=found.max().item())
+    axes[0, 0].set(xlabel="head", ylabel="block", title=f"{'the readout' if token is None else f'patch {token}'} looks at …")
+    figure.colorbar(drawn, label="share of each tile's largest weight" if own_scale else "attention weight", shrink=0.8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #2548283b
+# %% ../nbs/09_visualize.ipynb #499fb2f4
 @_house
 def plot_rollout(
     model,  # a ViT
@@ -191,22 +200,17 @@ def plot_relevance(
     figure.suptitle("what speaks for …")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #741e65ad
+# %% ../nbs/09_visualize.ipynb #f7d1cfee
 @_house
 def plot_pos_similarity(
     model,  # a ViT with positions
 ) -> Figure:
     "One tile per patch position: cosine similarity of its embedding with all others (ViT paper, figure 7 centre)."
-    tiles, (rows, columns) = pos_embed_similarity(model), model.grid_size
-    figure, axes = _figure(rows, columns, 0.62 * columns + 1.2, 0.62 * rows + 0.6, gridspec_kw={"wspace": 0.08, "hspace": 0.08})
-    for axis, tile in zip(axes.flat, tiles, strict=True):
-        drawn = _tile(axis, tile, vmin=-1, vmax=1, cmap="RdBu_r")
-    for index, axis in enumerate(axes[:, 0]):
-        axis.set_ylabel(index, rotation=0, va="center", labelpad=8)
-    for index, axis in enumerate(axes[-1]):
-        axis.set_xlabel(index)
-    figure.colorbar(drawn, ax=axes, label="cosine similarity", shrink=0.7)
-    figure.suptitle("position embeddings: each tile compares one patch position with all")
+    tiles = pos_embed_similarity(model).unflatten(0, model.grid_size)
+    figure, axes = _figure(1, 1, 6.6, 5.6)
+    drawn = _mosaic(axes[0, 0], tiles, vmin=-1, vmax=1, cmap="RdBu_r")
+    axes[0, 0].set(xlabel="patch column", ylabel="patch row", title="each tile compares one patch position with all")
+    figure.colorbar(drawn, label="cosine similarity of position embeddings", shrink=0.8)
     return figure
 
 
@@ -222,7 +226,7 @@ def plot_pos_norms(
     figure.colorbar(drawn, label="Euclidean norm")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #3ea559a6
+# %% ../nbs/09_visualize.ipynb #0d28a462
 @_house
 def plot_filters(
     model,  # a ViT
@@ -260,12 +264,12 @@ def plot_attention_distance(
         axis.scatter(range(len(found)), found[:, head], color="C0", alpha=0.8, label="one head" if head == 0 else None)
     axis.plot(found.mean(1), color="C1", label="mean of heads")
     axis.axhline(level, color="0.5", linestyle="--", label="looks everywhere alike")
-    axis.set(xlabel="block", ylabel="attention distance (pixels)", ylim=(0, None), xticks=range(len(found)))
+    axis.set(xlabel="block", ylabel="attention distance (pixels)", ylim=(0, 1.15 * max(level, found.max())), xticks=range(len(found)))
     axis.set_title(f"how far heads look ({len(images)} images)")
     axis.legend(loc="best", fontsize=8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #53581018
+# %% ../nbs/09_visualize.ipynb #1b522094
 @_house
 def plot_logit_lens(
     model,  # a ViT
@@ -291,7 +295,7 @@ def plot_logit_lens(
     figure.suptitle(f"logit lens: probability of {names[chosen]!r}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #4c5c26f1
+# %% ../nbs/09_visualize.ipynb #04e6ed2a
 def _curves(axis: Axes, rows: Sequence[dict], names: dict[str, str], title: str, **settings) -> None:
     "Lines of the named columns against the epoch; columns without numbers are left out."
     epochs = [row["epoch"] for row in rows]
@@ -320,7 +324,7 @@ def plot_history(
     _curves(axes[1, 1], rows, {"lr": "at the end of the epoch"}, "learning rate", ylabel="learning rate")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #8b69a424
+# %% ../nbs/09_visualize.ipynb #f1541445
 @_house
 def plot_confusion(
     confusion: Tensor | np.ndarray,  # `(K, K)` counts, rows true, columns predicted
@@ -367,7 +371,7 @@ def plot_predictions(
             axis.spines[:].set(visible=True, color="#d55e00", linewidth=3)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #c938f3e6
+# %% ../nbs/09_visualize.ipynb #d65f2c66
 AUGMENTATION_STEPS = {  # setting of `Augment` -> strengths drawn, weak to strong
     "crop_padding": (2, 4, 6, 8),
     "random_resized_crop": ((0.8, 0.8), (0.6, 0.6), (0.4, 0.4), (0.2, 0.2)),
@@ -391,6 +395,20 @@ def augmented(
     return Augment(**settings)(images, labels, generator, 2)[0][0]
 
 
+def telling_draw(
+    images: Tensor,  # `(B, C, H, W)` uint8
+    setting: str,  # a key of `AUGMENTATION_STEPS`
+    seed: int = 0,  # the first draw tried
+) -> int:  # the seed of the first draw whose strongest setting shows and whose weakest changes no more than that
+    "Choose a random draw on which an augmentation can be seen growing."
+    original, strengths = images[0].float() / 255, AUGMENTATION_STEPS[setting]
+    for candidate in range(seed, seed + 50):
+        weak, strong = ((augmented(images, setting, strengths[end], candidate) - original).abs().mean() for end in (0, -1))
+        if strong > 0.05 and weak <= strong:
+            return candidate
+    return seed
+
+
 @_house
 def plot_augmentations(
     images: Tensor,  # `(B, C, H, W)` uint8, at least two; the first is drawn
@@ -402,7 +420,8 @@ def plot_augmentations(
     for axis in axes.flat:
         axis.set_axis_off()
     for row, (setting, strengths) in zip(axes, AUGMENTATION_STEPS.items(), strict=True):
-        shown = [("as it is", images[0]), *((f"{strength}", augmented(images, setting, strength, seed)) for strength in strengths)]
+        draw = telling_draw(images, setting, seed)
+        shown = [("as it is", images[0]), *((f"{strength}", augmented(images, setting, strength, draw)) for strength in strengths)]
         for axis, (title, picture) in zip(row, shown, strict=False):
             axis.set_axis_on()
             _tile(axis, _pictures(picture[None])[0])
@@ -410,7 +429,7 @@ def plot_augmentations(
         row[0].set_ylabel(setting.replace("_", " ").replace(" magnitude", "\nmagnitude"), rotation=0, ha="right", va="center", fontsize=9)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #b247d71e
+# %% ../nbs/09_visualize.ipynb #7268e555
 @_house
 def plot_pointing(
     tables: dict[str, dict[str, list[float]]],  # name -> method -> score at each block, as `pointing_table` gives them
@@ -418,15 +437,16 @@ def plot_pointing(
 ) -> Figure:
     "Pointing scores, methods by blocks, one panel per model on one scale from 0 to 1 (Zhang et al. 2016, section 4.1)."
     rows, columns = len(next(iter(tables.values()))), len(next(iter(next(iter(tables.values())).values())))
-    figure, axes = _figure(1, len(tables), 2.4 + (0.45 * columns + 0.6) * len(tables), 0.28 * rows + 1.1, sharey=True)
+    figure, axes = _figure(1, len(tables), 2.4 + (0.45 * columns + 0.6) * len(tables), 0.3 * rows + 1.4, sharey=True)
     for index, (axis, (name, table)) in enumerate(zip(axes[0], tables.items(), strict=True)):
         sns.heatmap(np.array(list(table.values())), ax=axis, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".2f", annot_kws={"fontsize": 7},
                     yticklabels=list(table), cbar=index == len(tables) - 1, cbar_kws={"label": "share of images hit"})
         axis.set(title=name, xlabel="block")
+        axis.tick_params(axis="y", rotation=0)
     figure.suptitle(f"hottest patch on the object? chance is {chance:.2f}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #404b5174
+# %% ../nbs/09_visualize.ipynb #21b8edb5
 @torch.no_grad()
 def _answers(model, batches, limit: int) -> tuple[Tensor, Tensor]:
     "Probabilities and labels of the first `limit` images or a few more, on the CPU."
@@ -445,7 +465,7 @@ def _part(data):
     valid = getattr(data, "valid", None)
     return data if valid is None else valid
 
-# %% ../nbs/09_visualize.ipynb #75cbe1a9
+# %% ../nbs/09_visualize.ipynb #e07e85b7
 def data_figures(
     model: torch.nn.Module,  # any classifier
     data,  # data with `.valid`, or any iterable of `(images, labels)` batches
@@ -485,7 +505,7 @@ def model_figures(
         figures |= {"pos_similarity": plot_pos_similarity(model), "pos_norms": plot_pos_norms(model)}
     return figures
 
-# %% ../nbs/09_visualize.ipynb #b158d41f
+# %% ../nbs/09_visualize.ipynb #b1dfa22f
 def run_figures(
     progress,  # what `fit` passes to a callback: `.event .model .data .history .run_dir .writer`
 ) -> None:
