@@ -1,0 +1,199 @@
+"""Data across the notebooks: official file formats, whole processes, other libraries, light imports."""
+
+import hashlib
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vit_from_scratch.data import OPERATIONS, Augment, ImageSet, derive_generator, load_data, make_shapes, operation_matrices, warp
+
+
+def write_tree(root, parts, size=24, suffix=".png", seed=0):
+    rng = np.random.default_rng(seed)
+    for part, classes in parts.items():
+        for name, count in classes.items():
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(folder / f"{i:05d}{suffix}")
+    return root
+
+
+def hashes(part):
+    return {hashlib.sha1(image.numpy().tobytes()).hexdigest() for image in part.images}
+
+
+def write_cifar(source, root, monkeypatch, label_key, names_key):
+    "Official CIFAR files in little: the same pickles, and the checksums torchvision asks for replaced by theirs."
+    rng, folder = np.random.default_rng(0), root / source.base_folder
+    folder.mkdir(parents=True)
+
+    def write(name, content):
+        (folder / name).write_bytes(pickle.dumps(content))
+        return hashlib.md5((folder / name).read_bytes()).hexdigest()
+
+    names = [f"name {i}" for i in range(10)]
+    for attribute in ("train_list", "test_list"):
+        written = []
+        for name, _ in getattr(source, attribute):
+            batch = {"data": rng.integers(0, 256, (40, 3072), dtype=np.uint8), label_key: [i % 10 for i in range(40)]}
+            written.append([name, write(name, batch)])
+        monkeypatch.setattr(source, attribute, written)
+    meta = write(source.meta["filename"], {names_key: names})
+    monkeypatch.setattr(source, "meta", {**source.meta, "md5": meta})
+    return names
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_official_cifar(name, tmp_path, monkeypatch):
+    from torchvision import datasets
+
+    source, keys = {"cifar10": (datasets.CIFAR10, ("labels", "label_names")), "cifar100": (datasets.CIFAR100, ("fine_labels", "fine_label_names"))}[name]
+    names = write_cifar(source, tmp_path, monkeypatch, *keys)
+    data = load_data(name, root=tmp_path)
+    expected = (180, 20, 40) if name == "cifar10" else (30, 10, 40)  # at least one image of every class
+    assert data.classes == tuple(names) and data.image_size == 32
+    assert (data.train.num_images, data.valid.num_images, data.test.num_images) == expected
+    first = pickle.loads((tmp_path / source.base_folder / source.test_list[0][0]).read_bytes())["data"][0]
+    assert np.array_equal(data.test.images[0].numpy(), first.reshape(3, 32, 32))
+    assert not hashes(data.train) & hashes(data.valid) and not hashes(data.train) & hashes(data.test)
+
+
+def test_official_gtsrb_keeps_tracks_together(tmp_path):
+    rng, base = np.random.default_rng(0), tmp_path / "gtsrb" / "GTSRB"
+    for label in range(43):
+        folder = base / "Training" / f"{label:05d}"
+        folder.mkdir(parents=True)
+        for track in range(3):
+            for frame in range(2):  # the track is written into the pixels
+                pixels = np.full((20 + frame, 22, 3), (label, track, frame), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{track:05d}_{frame:05d}.ppm")
+    (base / "Final_Test" / "Images").mkdir(parents=True)
+    rows = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
+    for i in range(6):
+        Image.fromarray(rng.integers(0, 256, (30, 30, 3), dtype=np.uint8)).save(base / "Final_Test" / "Images" / f"{i:05d}.ppm")
+        rows.append(f"{i:05d}.ppm;30;30;1;1;29;29;{i}")
+    (tmp_path / "gtsrb" / "GT-final_test.csv").write_text("\n".join(rows))
+    data = load_data("gtsrb", root=tmp_path)
+    assert data.num_classes == 43 and data.image_size == 32 and data.test.labels.tolist() == list(range(6))
+    tracks = [{tuple(image[:2, 0, 0].tolist()) for image in part.images} for part in (data.train, data.valid)]
+    assert not tracks[0] & tracks[1] and len(tracks[0]) == 86 and len(tracks[1]) == 43
+
+
+def test_official_imagenet(tmp_path):
+    wnids = {"n01440764": ("tench", "Tinca tinca"), "n01443537": ("goldfish",)}
+    torch.save((wnids, ["n01440764", "n01443537"]), tmp_path / "meta.bin")
+    write_tree(tmp_path, {"train": dict.fromkeys(wnids, 6), "val": dict.fromkeys(wnids, 2)}, size=40, suffix=".JPEG")
+    data = load_data("imagenet-1k", root=tmp_path, image_size=16, valid_fraction=0.34)
+    assert data.classes == ("tench", "goldfish")
+    assert data.mean == (0.485, 0.456, 0.406) and data.std == (0.229, 0.224, 0.225)
+    assert (data.train.num_images, data.valid.num_images, data.test.num_images) == (8, 4, 4)
+    (tmp_path / "meta.bin").unlink()  # without the official lists: a plain tree, named by its folders
+    assert load_data("imagenet-1k", root=tmp_path, image_size=16, valid_fraction=0.34).classes == tuple(wnids)
+
+
+def test_missing_official_files_say_what_to_do(tmp_path):
+    for name in ("cifar10", "cifar100", "gtsrb"):
+        with pytest.raises(ValueError, match=r"download=True.*train/<class>/") as error:
+            load_data(name, root=tmp_path)
+        assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="image-net.org"):
+        load_data("imagenet-1k", root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "gtsrb", "imagefolder"])
+def test_trees_are_read_under_every_name(name, tmp_path):
+    write_tree(tmp_path, {"train": {"b": 10, "a": 20}, "test": {"a": 3, "b": 4}}, size=32)
+    (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
+    data = load_data(name, root=tmp_path)
+    assert data.classes == ("a", "b") and data.train.labels.bincount().tolist() == [18, 9]
+    assert data.valid.labels.bincount().tolist() == [2, 1] and data.test.labels.bincount().tolist() == [3, 4]
+    parts = [hashes(p) for p in (data.train, data.valid, data.test)]
+    assert len(set.union(*parts)) == 37
+    other = load_data(name, root=tmp_path, split_seed=1)
+    assert hashes(other.valid) != parts[1] and hashes(other.test) == parts[2]
+
+
+def test_broken_trees(tmp_path):
+    with pytest.raises(ValueError, match="has no class folders"):
+        load_data("imagefolder", root=tmp_path)
+    write_tree(tmp_path, {"train": {"a": 3, "b": 1}, "test": {"a": 1, "c": 1}})
+    with pytest.raises(ValueError, match="no training images of c"):
+        load_data("imagefolder", root=tmp_path)
+    for file in (tmp_path / "test" / "c").iterdir():
+        file.unlink()
+    (tmp_path / "test" / "c").rmdir()
+    with pytest.raises(ValueError, match="too few images") as error:
+        load_data("imagefolder", root=tmp_path)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_streaming_with_workers(tmp_path):
+    write_tree(tmp_path, {"train": {"a": 12, "b": 12}, "test": {"a": 2, "b": 2}}, size=32)
+    augment = Augment(random_resized_crop=(0.3, 1.0), flip=True, randaugment_ops=1, mixup=0.5)
+    parts = [load_data("imagefolder", root=tmp_path, in_memory=False, num_workers=n).train for n in (0, 2)]
+    parts = [p.with_settings(batch_size=8, shuffle=True, augment=augment) for p in parts]
+    alone, workers = (list(p.epoch(1)) for p in parts)
+    assert all(torch.equal(a, b) for one, two in zip(alone, workers, strict=True) for a, b in zip(one, two, strict=True))
+    later = list(parts[1].epoch(1, start=2))
+    assert torch.equal(later[0][0], alone[2][0])
+    broken = Path(parts[1].images[0])
+    broken.write_bytes(broken.read_bytes()[:300])
+    with pytest.raises(ValueError, match=f"{broken.name} cannot be read") as error:  # found while training: still one sentence
+        list(parts[1].epoch(0))
+    assert "\n" not in str(error.value)
+
+
+def test_geometry_agrees_with_torchvision():
+    from torchvision.transforms.v2 import functional as tv
+
+    images = make_shapes(4, 32, seed=3)[0].float() / 255
+    for name, theirs in {
+        "rotate": lambda x, s: tv.affine(x, angle=s * 30, translate=[0, 0], scale=1, shear=[0, 0], interpolation=tv.InterpolationMode.BILINEAR),
+        "translate_x": lambda x, s: tv.affine(x, angle=0, translate=[s * 16, 0], scale=1, shear=[0, 0]),
+    }.items():
+        strength = 0.5 if name == "rotate" else 16 / (150 / 331 * 32) / 2
+        ours = warp(images, operation_matrices(torch.full((4,), OPERATIONS.index(name)), torch.full((4,), strength)))
+        reference = {sign: theirs(images, sign * 0.5) for sign in (-1, 1)}
+        middle = slice(8, 24)
+        assert min((ours - r)[..., middle, middle].abs().max() for r in reference.values()) < 2e-3, name
+
+
+def test_two_processes_make_the_same_batch():
+    code = (
+        "from vit_from_scratch.data import *; import hashlib\n"
+        "s = load_data('shapes', limit=64).train.with_settings(batch_size=32, shuffle=True, seed=5, augment=Augment(4, flip=True, randaugment_ops=2, cutmix=1.0))\n"
+        "print(hashlib.sha1(b''.join(x.numpy().tobytes() for x, _ in s.epoch(3))).hexdigest())"
+    )
+    runs = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(2)}
+    assert len(runs) == 1
+
+
+def test_import_is_light():
+    code = "import sys, vit_from_scratch.data; print([m for m in ('torchvision', 'PIL', 'matplotlib', 'pydantic') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_shapes_cannot_be_told_by_colour():
+    from sklearn.linear_model import LogisticRegression
+
+    images, labels, _ = make_shapes(3000, seed=11)
+    histogram = torch.stack([torch.stack([(c // 32 == k).float().mean((1, 2)) for k in range(8)], 1) for c in images.unbind(1)], 2).flatten(1)
+    model = LogisticRegression(max_iter=300).fit(histogram[:2400] * 10, labels[:2400])
+    assert model.score(histogram[2400:] * 10, labels[2400:]) < 0.30
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_augmentation_on_the_device():
+    images, labels, _ = make_shapes(64)
+    augment = Augment(4, (0.5, 1.0), True, 2, 9, 0.25, 0.2, 1.0)
+    part = ImageSet(images, labels, tuple("0123456789"), (0.5,) * 3, (0.25,) * 3, batch_size=32, augment=augment, device="cuda")
+    first, again = list(part.epoch(0)), list(part.epoch(0))
+    assert first[0][0].is_cuda and all(torch.equal(a[0], b[0]) for a, b in zip(first, again, strict=True))
+    assert derive_generator("cuda", 1).device.type == "cuda"
