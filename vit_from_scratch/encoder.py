@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['Mlp', 'DropPath', 'EncoderBlock']
 
-# %% ../nbs/03_encoder.ipynb #82e1c29b
-import torch
+# %% ../nbs/03_encoder.ipynb #b8dbd868
 from torch import Tensor, nn
 
 from .attention import MultiHeadAttention
 
-# %% ../nbs/03_encoder.ipynb #6c4d4abe
+# %% ../nbs/03_encoder.ipynb #8cb16449
 class Mlp(nn.Module):
     "Two linear layers with a GELU between them, applied to every token on its own: `(B, T, D) -> (B, T, D)`."
 
@@ -34,7 +33,7 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
 
-# %% ../nbs/03_encoder.ipynb #a6a9e9c0
+# %% ../nbs/03_encoder.ipynb #cec9d72b
 class DropPath(nn.Module):
     "Stochastic depth: skip a residual branch for whole samples while training (Huang et al. 2016, section 3)."
 
@@ -56,7 +55,7 @@ class DropPath(nn.Module):
     def extra_repr(self) -> str:
         return f"drop_prob={self.drop_prob}"
 
-# %% ../nbs/03_encoder.ipynb #6479e959
+# %% ../nbs/03_encoder.ipynb #e0fc9109
 class EncoderBlock(nn.Module):
     "Pre-norm transformer block: `(B, T, D) -> (B, T, D)` (ViT paper, equations 2 and 3)."
 
