@@ -75,7 +75,7 @@ def main(events: int = 200) -> int:
             ("move the head slider", ".vfs-attention", "Head", 50, events), ("another image (kernel)", ".vfs-attention", "image", 200, events),
             ("playground numbers (kernel)", ".vfs-playground", "numbers", 100, events),
             ("ViT-B/16: hover a patch", "BIG", "hover", 50, events), ("ViT-B/16: move the block slider", "BIG", "Block", 50, events)]
-    missed, settings = 0, {"viewport": {"width": 1280, "height": 9000}}  # so tall that every cell is drawn
+    missed, settings = 0, {"viewport": {"width": 1280, "height": 1200}}
     with tempfile.TemporaryDirectory() as folder, jupyterlab(Path(folder)) as (base, token, get):
         lesson(Path(folder))
         with browser(**settings) as (page, _, errors):
@@ -85,6 +85,8 @@ def main(events: int = 200) -> int:
             page.wait_for_timeout(3000)
             page.evaluate("() => document.querySelectorAll('.vfs-attention')[1].classList.add('big')")
             for what, selector, kind, limit, count in plan:
+                page.locator(".vfs.big" if selector == "BIG" else selector).first.scroll_into_view_if_needed()
+                page.wait_for_timeout(500)
                 times = sorted(page.evaluate(MEASURE, {"selector": ".vfs.big" if selector == "BIG" else selector, "kind": kind, "count": count}))
                 p50, p95 = times[len(times) // 2], times[min(len(times) - 1, round(0.95 * len(times)))]
                 missed += p95 > limit

@@ -52,6 +52,9 @@ def jupyterlab(root: Path):
     settings = home / "set" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews":"false","checkForUpdates":false,"doNotDisturbMode":true}')
+    tracker = home / "set" / "@jupyterlab" / "notebook-extension"
+    tracker.mkdir(parents=True)
+    (tracker / "tracker.jupyterlab-settings").write_text('{"windowingMode":"none"}')  # every cell is in the page
     if os.environ.get("LAB_THEME"):
         (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": os.environ["LAB_THEME"]}))
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0", "--allow-root",
@@ -166,19 +169,13 @@ def test_explorers_live_in_jupyterlab(lesson):
         notebook = open_and_run(page, base, token, get, "lesson.ipynb")
         page.keyboard.press("Escape")
 
-        def shown(kind: str, number: int = 0):
-            "JupyterLab draws only the cells near the window: scroll until the explorer is there."
-            for _ in range(80):
-                view = notebook.locator(f".vfs-{kind}")
-                if view.count() > number:
-                    view.nth(number).scroll_into_view_if_needed()
-                    return view.nth(number)
-                page.mouse.move(640, 700)
-                page.mouse.wheel(0, 700)
-                page.wait_for_timeout(120)
-            raise AssertionError(f"no {kind} explorer in the notebook")
+        def shown(kind: str):
+            "The first explorer of a kind."
+            view = notebook.locator(f".vfs-{kind}").first
+            view.wait_for(timeout=15_000)
+            view.scroll_into_view_if_needed()
+            return view
 
-        page.locator(".jp-WindowedPanel-outer").first.evaluate("e => e.scrollTo(0, 0)")
         view = shown("attention")
         expect(view.locator("label.vfs-file")).to_be_visible()  # Python answered: its controls are there
         look_around(view, 8)

@@ -1,9 +1,10 @@
 // Browser side of vit_from_scratch.explore. Plain ES module: no build step, nothing loaded from elsewhere.
-// The same file runs in three hosts: as an anywidget in JupyterLab, inside a page of the docs, and in a file
+// Parts begin with a line of dashes and a name; Python sends each widget the tools, its own part and the hosts.
+// The same code runs in three hosts: as an anywidget in JupyterLab, inside a page of the docs, and in a file
 // opened from disk. The last two have no kernel: `StaticModel` stands in for the widget's model, and everything
 // that needs Python stays hidden (class "needs-kernel") until Python answers a ping.
 
-// ------------------------------------------------------------------------------------------------ small tools
+// ---------------------------------------- tools
 const STOPS = {
   viridis: "44015448186a472d7b4240863b528b33638d2c728e26828e21918c1fa08828ae803fbc735ec96284d44baddc30d8e219fde725",
   magma: "0000040a08221d114736106b51127c6a1c818326819c2e7fb73779d0416fe75263f56b5cfc8961fea772fec488fde2a3fcfdbf",
@@ -12,7 +13,7 @@ const STOPS = {
   redblue: "0530611752902a71b23f8ec06bacd19bc9e0c2ddece0ecf3f7f6f6fbe5d8fbccb4f5aa89e48066d05548ba2832930e2667001f",
 };
 const LINES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b07c00", "#5d8fd6", "#8a6bc9", "#7a7a7a"];
-const tables = {};
+const KINDS = {}, tables = {};
 
 function colours(name) {                       // 256 colours, three bytes each
   if (tables[name]) return tables[name];
@@ -126,7 +127,7 @@ function connection(model, el) {               // listeners that end with the vi
   return host;
 }
 
-// ------------------------------------------------------------------------------------------ attention explorer
+// ---------------------------------------- attention
 function attention(model, el, host) {
   const info = model.get("info"), { rows, cols, height, width, blocks, heads, prefix, classes } = info;
   const P = prefix.length, N = rows * cols, T = P + N, average = info.pool === "avg", ANSWER = -1;
@@ -136,7 +137,7 @@ function attention(model, el, host) {
   let frame = null, hover = null, switching = false, asked = new Set();
 
   function unpack(f) {
-    const out = { ...f, picture: picture(bytes(f.image), width, height), attention: bytes(f.attention), scale: floats(f.attention_scale),
+    const out = { ...f, serial: ++serial, picture: picture(bytes(f.image), width, height), attention: bytes(f.attention), scale: floats(f.attention_scale),
       rollout: bytes(f.rollout), rolloutScale: floats(f.rollout_scale), lensClass: words(f.lens_class), lensProb: bytes(f.lens_prob), relevance: {} };
     for (const [c, r] of Object.entries(f.relevance || {})) out.relevance[c] = { q: bytes(r.q), scale: floats(r.scale) };
     return out;
@@ -189,7 +190,7 @@ function attention(model, el, host) {
   }
   const target = () => (get("target") >= 0 ? get("target") : frame.probabilities[0][0]);
   const token = () => hover ?? get("token");
-  const place = (t) => (t === ANSWER ? "the mean of all patches" : t < P ? prefix[t] : `patch ${t - P + 1} (row ${Math.floor((t - P) / cols) + 1}, column ${(t - P) % cols + 1})`);
+  const place = (t) => (t === ANSWER ? "the mean of all patches" : t < P ? prefix[t] : `patch ${t - P} (row ${Math.floor((t - P) / cols)}, column ${(t - P) % cols})`);
 
   // the page
   const thumbs = h("div", { class: "vfs-thumbs", role: "group", "aria-label": "Images" });
@@ -203,8 +204,8 @@ function attention(model, el, host) {
     tokens.append(b); return [t, b];
   });
   const method = choice("Show", [["attention", "attention (one block)"], ["rollout", "rollout (all blocks so far)"], ["relevance", "relevance for a class"], ["lens", "logit lens"]], (v) => host.put({ method: v, block: Math.max(v === "lens" ? -1 : 0, get("block")) }));
-  const block = slider("Block", 1, blocks, 1, (v) => (v ? `${v} of ${blocks}` : "before block 1"), (v) => host.put({ block: v - 1 }));
-  const headName = (k) => (k === heads ? "mean" : k === heads + 1 ? "max" : `${k + 1} of ${heads}`);
+  const block = slider("Block", 1, blocks, 1, (v) => (v ? `${v - 1} of 0–${blocks - 1}` : "before block 0"), (v) => host.put({ block: v - 1 }));
+  const headName = (k) => (k === heads ? "mean" : k === heads + 1 ? "max" : heads > 1 ? `${k} of 0–${heads - 1}` : "0");
   const head = slider("Head", 0, heads + (heads > 1), 1, headName, (k) => host.put({ head: k === heads ? "mean" : k === heads + 1 ? "max" : k }));
   const fusion = h("div", { class: "vfs-buttons", role: "group", "aria-label": "All heads together" }, ...["mean", "max"].map((v) => h("button", { type: "button", onclick: () => host.put({ head: v }) }, `${v} of heads`)));
   const classPick = choice("Class", [], (v) => host.put({ target: +v }));
@@ -221,7 +222,7 @@ function attention(model, el, host) {
   const restore = h("button", { type: "button", onclick: () => host.put({ ablated: [] }) }, "Switch all heads on");
   const wallTitle = h("h4", {}, ""), wall = h("canvas", { class: "vfs-wall-canvas", "aria-hidden": "true" }), grid = h("div", { class: "vfs-wall-grid", role: "group", "aria-label": "Every head of every block" });
   wall.width = blocks * (cols + 1) - 1; wall.height = heads * (rows + 1) - 1;   // blocks run to the right, heads down
-  const wallBox = h("div", { class: "vfs-wall", style: `--across:${blocks};--down:${heads}` }, h("div", { class: "vfs-wall-rows", "aria-hidden": "true" }, ...Array.from({ length: heads }, (_, i) => h("span", {}, `${i ? "" : "head "}${i + 1}`))), h("div", { class: "vfs-wall-inner" }, wall, grid), h("div", { class: "vfs-wall-heads", "aria-hidden": "true" }, ...Array.from({ length: blocks }, (_, i) => h("span", {}, `${i ? "" : "block "}${i + 1}`))));
+  const wallBox = h("div", { class: "vfs-wall", style: `--across:${blocks};--down:${heads}` }, h("div", { class: "vfs-wall-rows", "aria-hidden": "true" }, ...Array.from({ length: heads }, (_, i) => h("span", {}, `${i ? "" : "head "}${i}`))), h("div", { class: "vfs-wall-inner" }, wall, grid), h("div", { class: "vfs-wall-heads", "aria-hidden": "true" }, ...Array.from({ length: blocks }, (_, i) => h("span", {}, `${i ? "" : "block "}${i}`))));
   const tiles = Array.from({ length: blocks * heads }, (_, i) => {
     const b = h("button", { type: "button", tabindex: i ? -1 : 0, "data-tile": i, onclick: () => tile(i) });
     grid.append(b); return b;
@@ -324,21 +325,21 @@ function attention(model, el, host) {
   function describe(t, how, map) {
     if (!map) return host.live ? "computing…" : "not in this page: choose another class";
     let best = P; for (let j = P; j < T; j++) if (map[j] > map[best]) best = j;
-    const b = get("block"), where = `block ${Math.max(0, b) + 1}`, fused = get("head"), incoming = get("incoming") && t !== ANSWER, rest = prefix.map((p, i) => `${p} ${percent(map[i])}`).join(", ");
-    if (how === "lens") { const k = depthOfLens(), at = ((b + 1) * T + Math.max(t, 0)) * k; return t === ANSWER ? `${b < 0 ? "Before block 1" : `After ${where}`}: probability of ${name(target())}, patch by patch.` : `${b < 0 ? "Before block 1" : `After ${where}`} ${place(t)} says ${name(frame.lensClass[at])} (${percent(frame.lensProb[at] / 255)}). Colour: probability of ${name(target())}.`; }
+    const b = get("block"), where = `block ${Math.max(0, b)}`, fused = get("head"), incoming = get("incoming") && t !== ANSWER, rest = prefix.map((p, i) => `${p} ${percent(map[i])}`).join(", ");
+    if (how === "lens") { const k = depthOfLens(), at = ((b + 1) * T + (t === ANSWER ? P : t)) * k; return t === ANSWER ? `${b < 0 ? "Before block 0" : `After ${where}`}: probability of ${name(target())}, patch by patch.` : `${b < 0 ? "Before block 0" : `After ${where}`} ${place(t)} says ${name(frame.lensClass[at])} (${percent(frame.lensProb[at] / 255)}). Colour: probability of ${name(target())}.`; }
     const verb = incoming ? `is looked at most by` : how === "relevance" ? `leaned most on` : "looks most at";
     const amount = how === "relevance" ? map[best].toPrecision(2) : percent(map[best]);
     const subject = place(t).replace(/^./, (c) => c.toUpperCase());
-    const scope = how === "attention" ? `${where}, ${typeof fused === "number" ? `head ${fused + 1}` : `${fused} of heads`}` : how === "rollout" ? `rollout up to ${where}` : `relevance for ${name(target())}`;
+    const scope = how === "attention" ? `${where}, ${typeof fused === "number" ? `head ${fused}` : `${fused} of heads`}` : how === "rollout" ? `rollout up to ${where}` : `relevance for ${name(target())}`;
     return `${subject} ${verb} ${place(best)}: ${amount}${P && how !== "relevance" ? ` (${rest})` : ""} · ${scope}`;
   }
   function drawLens(t) {
     const k = depthOfLens(), rowsOf = [];
     for (let d = 0; d <= blocks; d++) {
-      const at = (d * T + Math.max(t, 0)) * k, c = frame.lensClass[at], p = frame.lensProb[at] / 255;
-      rowsOf.push(h("button", { type: "button", class: "vfs-bar", "aria-pressed": String(d === get("block") + 1), onclick: () => host.put({ block: d - 1 }) }, h("span", {}, d ? `after ${d}` : "at the start"), h("i", { style: `--p:${p}` }), h("b", {}, `${name(c)} ${percent(p)}`)));
+      const at = (d * T + (t === ANSWER ? P : t)) * k, c = frame.lensClass[at], p = frame.lensProb[at] / 255;
+      rowsOf.push(h("button", { type: "button", class: "vfs-bar", "aria-pressed": String(d === get("block") + 1), onclick: () => host.put({ block: d - 1 }) }, h("span", {}, d ? `after block ${d - 1}` : "before block 0"), h("i", { style: `--p:${p}` }), h("b", {}, `${name(c)} ${percent(p)}`)));
     }
-    lens.replaceChildren(h("h4", {}, t === ANSWER ? "The head's answer from patch 1, block by block" : `The head's answer from ${place(t)}, block by block`), ...rowsOf);
+    lens.replaceChildren(h("h4", {}, t === ANSWER ? "The head's answer from patch 0, block by block" : `The head's answer from ${place(t)}, block by block`), ...rowsOf);
   }
   function drawBars() {
     const before = new Map(frame.baseline || []), cut = get("ablated").length;
@@ -349,6 +350,8 @@ function attention(model, el, host) {
         h("span", {}, name(c) + (c === frame.label ? " ✓" : "")), h("i", { style: `--p:${p}` + (cut && was !== undefined ? `;--was:${was}` : ""), class: cut ? "was" : "" }), h("b", {}, percent(p) + (cut && was !== undefined ? ` (${p >= was ? "+" : "−"}${(100 * Math.abs(p - was)).toFixed(1)})` : "")));
     }));
   }
+  const done = {};
+  const once = (name, key, make) => { if (done[name] !== key) { done[name] = key; make(); } };   // only what changed
   function sync() {                            // controls follow the traits
     if (!frame) return;
     const how = get("method"), cut = get("ablated"), b = get("block"), k = get("head");
@@ -361,12 +364,12 @@ function attention(model, el, host) {
     legendRow.title = how === "relevance" ? "relevance (no unit)" : how === "lens" ? "probability" : "share of the token's attention";
     const known = host.live || how === "lens" ? null : Object.keys(frame.relevance).map(Number);
     const offered = known ?? (classes.length <= 1000 && (host.live || depthOfLens() >= classes.length) ? classes.map((_, i) => i) : frame.probabilities.map(([c]) => c));
-    classPick.fill([[-1, `predicted: ${name(frame.probabilities[0][0])}`], ...offered.map((c) => [c, name(c)])]); classPick.set(offered.includes(get("target")) ? get("target") : -1);
+    once("classes", `${frame.serial}/${offered.length}`, () => classPick.fill([[-1, `predicted: ${name(frame.probabilities[0][0])}`], ...offered.map((c) => [c, name(c)])])); classPick.set(offered.includes(get("target")) ? get("target") : -1);
     if (how === "relevance" && !frame.relevance[target()] && host.live) { const key = `${frame.index}/${target()}/${JSON.stringify(cut)}`; if (!asked.has(key)) { asked.add(key); host.ask({ type: "relevance", index: frame.index, target: target() }); } }
-    tiles.forEach((node, i) => { const bb = i % blocks, kk = Math.floor(i / blocks), gone = cut.some(([x, y]) => x === bb && y === kk); node.classList.toggle("off", gone); node.setAttribute("aria-pressed", String(how === "attention" && bb === b && kk === k)); node.setAttribute("aria-label", `block ${bb + 1}, head ${kk + 1}${gone ? ", switched off" : ""}`); node.title = `block ${bb + 1}, head ${kk + 1}${gone ? " (off)" : ""}`; });
+    once("tiles", `${how}/${b}/${k}/${JSON.stringify(cut)}`, () => tiles.forEach((node, i) => { const bb = i % blocks, kk = Math.floor(i / blocks), gone = cut.some(([x, y]) => x === bb && y === kk); node.classList.toggle("off", gone); node.setAttribute("aria-pressed", String(how === "attention" && bb === b && kk === k)); node.setAttribute("aria-label", `block ${bb}, head ${kk}${gone ? ", switched off" : ""}`); node.title = `block ${bb}, head ${kk}${gone ? " (off)" : ""}`; }));
     restore.hidden = !cut.length || !host.live;
     [...thumbs.children].forEach((node) => node.setAttribute("aria-pressed", String(+node.dataset.index === get("image_index"))));
-    drawBars(); redraw();
+    once("bars", `${frame.serial}/${cut.length}/${host.live}/${Object.keys(frame.relevance)}`, drawBars); redraw();
   }
   function show() {                            // the chosen image, from what came with the widget or from Python
     const index = get("image_index"), late = get("frame"), local = !get("ablated").length && frameOf(index);
@@ -402,8 +405,9 @@ function attention(model, el, host) {
   host.found = () => { drawThumbs(); sync(); };
   drawThumbs(); show();
 }
+KINDS.attention = attention;
 
-// ------------------------------------------------------------------------------------------------ hyperparameter playground
+// ---------------------------------------- playground
 function chart(title, unit, runs, pick, low) {   // an SVG line chart: one colour per run
   const W = 420, H = 226, L = 44, R = 10, T = 24, B = 34, NS = "http://www.w3.org/2000/svg";
   const s = (tag, props, text) => { const n = document.createElementNS(NS, tag); for (const [k, v] of Object.entries(props)) n.setAttribute(k, v); if (text !== undefined) n.textContent = text; return n; };
@@ -483,8 +487,9 @@ function playground(model, el, host) {
   host.found = () => { list(); measure(); };
   settings(); verdict(); list();
 }
+KINDS.playground = playground;
 
-// ------------------------------------------------------------------------------------------------ patches
+// ---------------------------------------- patches
 function patches(model, el, host) {
   const { height, width, sizes } = model.get("info"), source = picture(bytes(model.get("image")), width, height), zoom = Math.max(1, Math.round(256 / width));
   let hover = null, order = [];
@@ -513,7 +518,7 @@ function patches(model, el, host) {
       if (at < done) b.drawImage(source, sx, sy, p, p, (at % cols) * p * zoom, Math.floor(at / cols) * p * zoom, p * zoom, p * zoom);
       if (i === hover) for (const [ctx, rx, ry, w] of [[g, sx * zoom, sy * zoom, p * zoom], [s, x, y, cell - gap], ...(at < done ? [[b, (at % cols) * p * zoom, Math.floor(at / cols) * p * zoom, p * zoom]] : [])]) for (const [lw, c] of [[5, "#000"], [2.5, "#fff"]]) { ctx.lineWidth = lw; ctx.strokeStyle = c; ctx.strokeRect(rx + 1.5, ry + 1.5, w - 3, w - 3); }
     });
-    const text = (hover === null ? "" : `Patch ${hover + 1} (row ${Math.floor(hover / cols) + 1}, column ${hover % cols + 1}) is word ${order.indexOf(hover) + 1} of the sentence. `) + `${rows} × ${cols} = ${n} patches, each a vector of 3 × ${p} × ${p} = ${3 * p * p} numbers; attention compares ${(n * n).toLocaleString("en")} pairs.` + (height % p || width % p ? ` ${p} does not divide ${height} × ${width}: a model would refuse it.` : "");
+    const text = (hover === null ? "" : `Patch ${hover} (row ${Math.floor(hover / cols)}, column ${hover % cols}) is word ${order.indexOf(hover)} of the sentence. `) + `${rows} × ${cols} = ${n} patches, each a vector of 3 × ${p} × ${p} = ${3 * p * p} numbers; attention compares ${(n * n).toLocaleString("en")} pairs.` + (height % p || width % p ? ` ${p} does not divide ${height} × ${width}: a model would refuse it.` : "");
     if (note.textContent !== text) { note.textContent = text; sr.say(text); }
   }
   const redraw = scheduler(draw);
@@ -527,25 +532,28 @@ function patches(model, el, host) {
   for (const k of ["size", "share", "shuffled"]) host.on(`change:${k}`, sync);
   sync();
 }
+KINDS.patches = patches;
 
-// ------------------------------------------------------------------------------------------------ positions
+// ---------------------------------------- positions
 function positions(model, el, host) {
   const { rows, cols, titles } = model.get("info"), N = rows * cols, sims = model.get("similarities").map((b) => new Int8Array(bytes(b).slice().buffer)), sr = speaker(), note = h("div", { class: "vfs-readout" });
   let hover = null;
+  const stretch = tick("stretch the colours of each panel to its own range", (on) => host.put({ stretch: on })), low = h("span"), high = h("span");
   const table = colours("redblue"), now = () => hover ?? model.get("position");
   const panels = titles.map((title, i) => { const c = h("canvas", { class: "vfs-position", width: cols * 32, height: rows * 32, tabindex: i ? -1 : 0, role: "application", "aria-label": `${title} position embeddings. Arrow keys move the position.` }); return [c, h("figure", {}, h("figcaption", {}, title), c)]; });
   const legend = h("canvas", { class: "vfs-legend", width: 256, height: 1, "aria-hidden": "true" });
-  el.append(h("div", { class: "vfs-columns" }, ...panels.map(([, f]) => f)), h("div", { class: "vfs-legend-row" }, h("span", {}, "−1"), legend, h("span", {}, "1 (cosine similarity)")), note, sr.node);
+  el.append(h("div", { class: "vfs-columns" }, ...panels.map(([, f]) => f)), h("div", { class: "vfs-legend-row" }, low, legend, high), stretch.node, note, sr.node);
   { const ctx = legend.getContext("2d"), d = ctx.createImageData(256, 1); for (let i = 0; i < 256; i++) d.data.set([table[3 * i], table[3 * i + 1], table[3 * i + 2], 255], 4 * i); ctx.putImageData(d, 0, 0); }
   function draw() {
     const t = now();
     panels.forEach(([c], k) => {
-      const ctx = c.getContext("2d");
-      for (let j = 0; j < N; j++) { const v = 3 * Math.round(((sims[k][t * N + j] / 127 + 1) / 2) * 255); ctx.fillStyle = `rgb(${table[v]},${table[v + 1]},${table[v + 2]})`; ctx.fillRect((j % cols) * 32, Math.floor(j / cols) * 32, 31, 31); }
+      const ctx = c.getContext("2d"), row = sims[k].subarray(t * N, (t + 1) * N), own = model.get("stretch"), least = own ? Math.min(...row) : -127, most = own ? Math.max(...row.filter((_, j) => j !== t)) : 127;
+      for (let j = 0; j < N; j++) { const v = 3 * Math.min(255, Math.round((255 * (row[j] - least)) / (most - least || 1))); ctx.fillStyle = `rgb(${table[v]},${table[v + 1]},${table[v + 2]})`; ctx.fillRect((j % cols) * 32, Math.floor(j / cols) * 32, 31, 31); }
       for (const [w, s] of [[5, "#000"], [2.5, "#fff"]]) { ctx.lineWidth = w; ctx.strokeStyle = s; ctx.strokeRect((t % cols) * 32 + 2, Math.floor(t / cols) * 32 + 2, 27, 27); }
     });
+    low.textContent = model.get("stretch") ? "least" : "−1"; high.textContent = model.get("stretch") ? "most, itself apart (cosine similarity)" : "1 (cosine similarity)"; stretch.set(model.get("stretch"));
     const r = Math.floor(t / cols), c = t % cols, far = (rows - 1 - r) * cols + (cols - 1 - c), next = c + 1 < cols ? t + 1 : t - 1;
-    const text = `Position row ${r + 1}, column ${c + 1}. ` + titles.map((title, k) => `${title}: ${(sims[k][t * N + next] / 127).toFixed(2)} to its neighbour, ${(sims[k][t * N + far] / 127).toFixed(2)} to the mirrored corner`).join("; ") + ".";
+    const text = `Position row ${r}, column ${c}. ` + titles.map((title, k) => `${title}: ${(sims[k][t * N + next] / 127).toFixed(2)} to its neighbour, ${(sims[k][t * N + far] / 127).toFixed(2)} to the mirrored corner`).join("; ") + ".";
     if (note.textContent !== text) { note.textContent = text; sr.say(text); }
   }
   const redraw = scheduler(draw);
@@ -555,10 +563,11 @@ function positions(model, el, host) {
     c.addEventListener("click", () => { if (hover !== null) host.put({ position: hover }); });
     c.addEventListener("keydown", (e) => { const t = model.get("position"), move = { ArrowLeft: t % cols ? -1 : 0, ArrowRight: t % cols < cols - 1 ? 1 : 0, ArrowUp: t >= cols ? -cols : 0, ArrowDown: t + cols < N ? cols : 0 }[e.key]; if (move === undefined) return; e.preventDefault(); e.stopPropagation(); hover = null; host.put({ position: t + move }); });
   }
-  host.on("change:position", redraw); draw();
+  host.on("change:position", redraw); host.on("change:stretch", redraw); draw();
 }
+KINDS.positions = positions;
 
-// ------------------------------------------------------------------------------------------------ augmentation
+// ---------------------------------------- augmentation
 function augmentation(model, el, host) {
   const { height, width, kinds, strengths } = model.get("info"), get = (k) => model.get(k);
   const kind = choice("Change", kinds.map((k, i) => [i, k]), (v) => host.put({ change: +v })), strength = slider("Strength", 0, 1, 1, (i) => strengths[get("change")][i] ?? "", (i) => host.put({ strength: i }));
@@ -574,9 +583,9 @@ function augmentation(model, el, host) {
   for (const k of ["change", "strength", "sheets"]) host.on(`change:${k}`, sync);
   sync();
 }
+KINDS.augmentation = augmentation;
 
-// ------------------------------------------------------------------------------------------------ hosts
-const KINDS = { attention, playground, patches, positions, augmentation };
+// ---------------------------------------- hosts
 function render({ model, el }) {
   const root = h("section", { class: `vfs vfs-${model.get("kind")}`, id: `vfs-view-${++serial}`, "aria-label": model.get("title") });
   el.append(root);
