@@ -18,32 +18,10 @@ from pathlib import Path
 import links
 import prepare
 import project
+import vendor
 
 DOCS, BUILD = project.ROOT / "docs", project.ROOT / "_build"
-MODULES = DOCS / "node_modules"
-VENDORED = {  # in the site: in node_modules
-    "require.js": "requirejs/require.js",
-    "embed-amd.js": "@jupyter-widgets/html-manager/dist/embed-amd.js",
-    "anywidget.js": "anywidget/dist/index.js",
-    "mathjax/tex-mml-chtml.js": "mathjax/es5/tex-mml-chtml.js",
-    "mathjax/output/chtml/fonts": "mathjax/es5/output/chtml/fonts",
-}
 MAX_PAGE = 3e6  # bytes, beside shared scripts
-
-
-def vendor(folder: Path) -> None:
-    "Put the pinned npm packages' files where the site serves them."
-    lock = DOCS / "package-lock.json"
-    stamp = MODULES / ".installed"
-    if not stamp.exists() or stamp.read_text() != lock.read_text():
-        subprocess.run(["npm", "ci", "--prefix", str(DOCS), "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], check=True)
-        stamp.write_text(lock.read_text())
-    shutil.rmtree(folder, ignore_errors=True)
-    for name, origin in VENDORED.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if (MODULES / origin).is_dir() else shutil.copy)(MODULES / origin, folder / name)
-    for font in (MODULES / "@jupyter-widgets/html-manager/dist").glob("*.woff*"):
-        shutil.copy(font, folder)
 
 
 def sphinx(pages: Path, site: Path, builder: str = "html") -> int:
@@ -75,7 +53,7 @@ def main() -> None:
             raise SystemExit("the site was not built: a lesson failed")
     start, site = time.perf_counter(), arguments.site.resolve()
     pages = BUILD / "pages"
-    vendor(BUILD / "static" / "vendor")
+    vendor.serve(BUILD / "static" / "vendor")
     prepare.prepare(pages, BUILD / "extra", project.links(arguments.user))
     for folder in (site, BUILD / "doctrees"):
         shutil.rmtree(folder, ignore_errors=True)
