@@ -7,6 +7,7 @@ import os
 import pickle
 import random
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -124,17 +125,19 @@ def reference(tmp_path_factory):
 def test_killed_at_random_moments(reference, tmp_path):
     "SIGKILL at any moment; the resumed run ends with the same bits as one that was never stopped."
     draw, whole, report = random.Random(), float((reference / "seconds").read_text()), []
-    for kill in range(KILLS):
-        folder, after = tmp_path / f"run{kill}", draw.uniform(0, whole)
-        save_every = 0.0 if kill % 2 else 600.0  # every second run also saves within epochs
+    while len(report) < KILLS:
+        folder, after = tmp_path / f"run{len(report)}", draw.uniform(0, whole)
+        save_every = 0.0 if len(report) % 2 else 600.0  # every second run also saves within epochs
         code = launch(folder, after, save_every)
-        if code == -signal.SIGKILL:
-            position = read_checkpoint(folder)["position"] if (folder / "last.pth").exists() else None
-            report.append((round(after, 2), position and (position["epoch"], position["batch"])))
-            assert launch(folder, None, save_every) == 0
+        if code == 0:  # it was done before the shot fell; draw again
+            whole, _ = after, shutil.rmtree(folder)
+            continue
+        assert code == -signal.SIGKILL
+        position = read_checkpoint(folder)["position"] if (folder / "last.pth").exists() else None
+        report.append((round(after, 2), position and (position["epoch"], position["batch"])))
+        assert launch(folder, None, save_every) == 0
         assert_same_run(folder, reference)
-    print(f"{len(report)} of {KILLS} runs were killed; seconds and (epoch, batch) of the checkpoint:", report)
-    assert report or KILLS == 0
+    print(f"{len(report)} runs were killed; seconds and (epoch, batch) of the checkpoint:", report)
 
 
 @pytest.mark.parametrize("spot", [("half", 2), ("written", 5), ("placed", 4), ("half", 10)], ids=lambda s: f"{s[0]} file {s[1]}")
