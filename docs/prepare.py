@@ -213,7 +213,7 @@ def linked(
         done.add(name)
         return role(match[1], known[name], name)
 
-    pieces = re.split(r"(```.*?```|^#.*$|\[[^\]]*\]\([^)]*\)|\{[\w:]+\}`[^`]*`|\$\$.*?\$\$)", text, flags=re.S | re.M)
+    pieces = re.split(r"(```.*?```|^#[^\n]*$|\[[^\]]*\]\([^)]*\)|\{[\w:]+\}`[^`]*`|\$\$.*?\$\$)", text, flags=re.S | re.M)
     return "".join(piece if i % 2 else re.sub(r"(?<![`\[])`([\w.]+(?:\(\))?)`(?!`)", replace, piece) for i, piece in enumerate(pieces))
 
 
