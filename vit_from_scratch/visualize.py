@@ -8,10 +8,11 @@ __all__ = ['STYLE', 'AUGMENTATION_STEPS', 'overlay', 'plot_cls_attention', 'plot
            'plot_logit_lens', 'plot_history', 'plot_confusion', 'plot_predictions', 'augmented', 'telling_draw',
            'plot_augmentations', 'plot_pointing', 'data_figures', 'model_figures', 'run_figures']
 
-# %% ../nbs/09_visualize.ipynb #e7f50097
+# %% ../nbs/09_visualize.ipynb #7966921e
 import threading
 from collections.abc import Callable, Sequence
 from functools import wraps
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -36,7 +37,7 @@ from vit_from_scratch.interpret import (
     rollout,
 )
 
-# %% ../nbs/09_visualize.ipynb #c588cb89
+# %% ../nbs/09_visualize.ipynb #ae9b6249
 STYLE = "vit_from_scratch.static.lesson"  # matplotlib's name of this package's style sheet
 
 
@@ -61,7 +62,7 @@ def _figure(rows: int, columns: int, width: float, height: float, **settings) ->
         axes = figure.subplots(rows, columns, squeeze=False, **settings)
     return figure, axes
 
-# %% ../nbs/09_visualize.ipynb #618848ce
+# %% ../nbs/09_visualize.ipynb #776aada1
 def _array(values: Tensor | np.ndarray | Sequence) -> np.ndarray:
     return values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, dtype=float)
 
@@ -79,7 +80,7 @@ def _pictures(images: Tensor, model=None) -> np.ndarray:
     pixels = pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels[:, :3]
     return pixels.clamp(0, 1).permute(0, 2, 3, 1).numpy()
 
-# %% ../nbs/09_visualize.ipynb #1d29b944
+# %% ../nbs/09_visualize.ipynb #bc969b63
 def _tile(axis: Axes, values: Tensor | np.ndarray, title: str = "", **settings):
     "One map without axes; returns what a colour bar needs."
     drawn = axis.imshow(_array(values), **settings)
@@ -87,7 +88,7 @@ def _tile(axis: Axes, values: Tensor | np.ndarray, title: str = "", **settings):
     axis.spines[:].set_visible(False)
     return drawn
 
-
+# %% ../nbs/09_visualize.ipynb #9a4c7902
 def _mosaic(axis: Axes, tiles: Tensor | np.ndarray, **settings):
     "Tiles `(rows, columns, r, c)` side by side, one empty cell between them; returns what a colour bar needs."
     rows, columns, height, width = tiles.shape
@@ -100,7 +101,7 @@ def _mosaic(axis: Axes, tiles: Tensor | np.ndarray, **settings):
     axis.spines[:].set_visible(False)
     return drawn
 
-
+# %% ../nbs/09_visualize.ipynb #0211966c
 def overlay(
     axis: Axes,  # where to draw
     picture: np.ndarray,  # `(H, W, 3)` in [0, 1]
@@ -116,7 +117,7 @@ def overlay(
     axis.spines[:].set_visible(False)
     return axis.imshow(values, extent=place, vmin=0, vmax=limit or values.max() or 1, alpha=opacity, interpolation="nearest")
 
-# %% ../nbs/09_visualize.ipynb #c134eed9
+# %% ../nbs/09_visualize.ipynb #9b5dadd0
 @_house
 def plot_cls_attention(
     model,  # a ViT
@@ -138,7 +139,7 @@ def plot_cls_attention(
     figure.suptitle(f"attention of the readout in block {block % model.arguments['depth']}, weights sum to 1 over all tokens")
     return figure
 
-
+# %% ../nbs/09_visualize.ipynb #958fcceb
 @_house
 def plot_attention_wall(
     model,  # a ViT
@@ -158,7 +159,7 @@ def plot_attention_wall(
     figure.colorbar(drawn, label="share of each tile's largest weight" if own_scale else "attention weight", shrink=0.8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #499fb2f4
+# %% ../nbs/09_visualize.ipynb #b90d7e9e
 @_house
 def plot_rollout(
     model,  # a ViT
@@ -179,7 +180,7 @@ def plot_rollout(
     figure.suptitle(f"attention rollout, heads joined by …{f' (discard {discard})' if discard else ''}")
     return figure
 
-
+# %% ../nbs/09_visualize.ipynb #511c2e9f
 @_house
 def plot_relevance(
     model,  # a ViT
@@ -200,7 +201,7 @@ def plot_relevance(
     figure.suptitle("what speaks for …")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #f7d1cfee
+# %% ../nbs/09_visualize.ipynb #d18e646e
 @_house
 def plot_pos_similarity(
     model,  # a ViT with positions
@@ -213,7 +214,7 @@ def plot_pos_similarity(
     figure.colorbar(drawn, label="cosine similarity of position embeddings", shrink=0.8)
     return figure
 
-
+# %% ../nbs/09_visualize.ipynb #23df725c
 @_house
 def plot_pos_norms(
     model,  # a ViT with positions
@@ -226,7 +227,7 @@ def plot_pos_norms(
     figure.colorbar(drawn, label="Euclidean norm")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #0d28a462
+# %% ../nbs/09_visualize.ipynb #5dbcd2d4
 @_house
 def plot_filters(
     model,  # a ViT
@@ -247,7 +248,7 @@ def plot_filters(
     figure.suptitle(f"first {num} principal components of the patch embedding")
     return figure
 
-
+# %% ../nbs/09_visualize.ipynb #cf3289c9
 @_house
 def plot_attention_distance(
     model,  # a ViT
@@ -269,7 +270,7 @@ def plot_attention_distance(
     axis.legend(loc="best", fontsize=8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #1b522094
+# %% ../nbs/09_visualize.ipynb #a94eda95
 @_house
 def plot_logit_lens(
     model,  # a ViT
@@ -295,7 +296,7 @@ def plot_logit_lens(
     figure.suptitle(f"logit lens: probability of {names[chosen]!r}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #04e6ed2a
+# %% ../nbs/09_visualize.ipynb #393b6459
 def _curves(axis: Axes, rows: Sequence[dict], names: dict[str, str], title: str, **settings) -> None:
     "Lines of the named columns against the epoch; columns without numbers are left out."
     epochs = [row["epoch"] for row in rows]
@@ -307,7 +308,7 @@ def _curves(axis: Axes, rows: Sequence[dict], names: dict[str, str], title: str,
     if axis.lines:
         axis.legend(fontsize=8)
 
-
+# %% ../nbs/09_visualize.ipynb #b3008ed6
 @_house
 def plot_history(
     history,  # a training history with `.rows`, or the rows themselves: one dict per epoch
@@ -324,7 +325,7 @@ def plot_history(
     _curves(axes[1, 1], rows, {"lr": "at the end of the epoch"}, "learning rate", ylabel="learning rate")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #f1541445
+# %% ../nbs/09_visualize.ipynb #f9cba560
 @_house
 def plot_confusion(
     confusion: Tensor | np.ndarray,  # `(K, K)` counts, rows true, columns predicted
@@ -345,7 +346,7 @@ def plot_confusion(
     axes[0, 0].tick_params(axis="y", rotation=0)
     return figure
 
-
+# %% ../nbs/09_visualize.ipynb #a7cdabb7
 @_house
 def plot_predictions(
     images: Tensor,  # `(B, C, H, W)`: bytes or in [0, 1]
@@ -371,7 +372,7 @@ def plot_predictions(
             axis.spines[:].set(visible=True, color="#d55e00", linewidth=3)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #d65f2c66
+# %% ../nbs/09_visualize.ipynb #77e16c3d
 AUGMENTATION_STEPS = {  # setting of `Augment` -> strengths drawn, weak to strong
     "crop_padding": (2, 4, 6, 8),
     "random_resized_crop": ((0.8, 0.8), (0.6, 0.6), (0.4, 0.4), (0.2, 0.2)),
@@ -382,7 +383,7 @@ AUGMENTATION_STEPS = {  # setting of `Augment` -> strengths drawn, weak to stron
     "cutmix": (0.2, 1.0, 2.0, 8.0),
 }
 
-
+# %% ../nbs/09_visualize.ipynb #89a6dc8d
 def augmented(
     images: Tensor,  # `(B, C, H, W)` uint8; the first is drawn, the others serve as partners for mixing
     setting: str,  # a key of `AUGMENTATION_STEPS`
@@ -394,7 +395,7 @@ def augmented(
     labels, generator = torch.zeros(len(images), dtype=torch.long), torch.Generator().manual_seed(seed)
     return Augment(**settings)(images, labels, generator, 2)[0][0]
 
-
+# %% ../nbs/09_visualize.ipynb #15c3fcb7
 def telling_draw(
     images: Tensor,  # `(B, C, H, W)` uint8
     setting: str,  # a key of `AUGMENTATION_STEPS`
@@ -408,7 +409,7 @@ def telling_draw(
             return candidate
     return seed
 
-
+# %% ../nbs/09_visualize.ipynb #05d3dccb
 @_house
 def plot_augmentations(
     images: Tensor,  # `(B, C, H, W)` uint8, at least two; the first is drawn
@@ -429,7 +430,7 @@ def plot_augmentations(
         row[0].set_ylabel(setting.replace("_", " ").replace(" magnitude", "\nmagnitude"), rotation=0, ha="right", va="center", fontsize=9)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #7268e555
+# %% ../nbs/09_visualize.ipynb #70e405ef
 @_house
 def plot_pointing(
     tables: dict[str, dict[str, list[float]]],  # name -> method -> score at each block, as `pointing_table` gives them
@@ -446,13 +447,14 @@ def plot_pointing(
     figure.suptitle(f"hottest patch on the object? chance is {chance:.2f}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #21b8edb5
+# %% ../nbs/09_visualize.ipynb #088d8c2a
 @torch.no_grad()
 def _answers(model, batches, limit: int) -> tuple[Tensor, Tensor]:
     "Probabilities and labels of the first `limit` images or a few more, on the CPU."
     device, training, found = next(model.parameters()).device, model.training, []
     model.eval()
     for images, labels in batches:
+        labels = labels.argmax(dim=1) if labels.ndim == 2 else labels  # mixed labels: the larger share
         found.append((model(images.to(device)).float().softmax(-1).cpu(), labels.cpu()))
         if sum(len(part) for _, part in found) >= limit:
             break
@@ -461,11 +463,12 @@ def _answers(model, batches, limit: int) -> tuple[Tensor, Tensor]:
 
 
 def _part(data):
-    "The images that a run's figures show: the validation part, or whatever batches there are."
+    "The images that a run's figures show: the validation part, or whatever batches there are; in mixed order, not augmented."
     valid = getattr(data, "valid", None)
-    return data if valid is None else valid
+    part = data if valid is None else valid
+    return part.with_settings(augment=None, shuffle=True) if hasattr(part, "with_settings") else part
 
-# %% ../nbs/09_visualize.ipynb #e07e85b7
+# %% ../nbs/09_visualize.ipynb #c29195c9
 def data_figures(
     model: torch.nn.Module,  # any classifier
     data,  # data with `.valid`, or any iterable of `(images, labels)` batches
@@ -477,13 +480,12 @@ def data_figures(
     count = probabilities.shape[1]
     classes = getattr(data, "classes", None) or getattr(model, "classes", None) or [str(k) for k in range(count)]
     confusion = torch.bincount(labels * count + probabilities.argmax(1), minlength=count**2).view(count, count)
-    images, truth = next(iter(batches))
-    pixels = batches.denormalize(images[:24]).clamp(0, 1) if hasattr(batches, "denormalize") else torch.from_numpy(_pictures(images[:24], model)).permute(0, 3, 1, 2)
-    with torch.random.fork_rng(devices=[]):
-        shown = _answers(model, [(images[:24], truth[:24])], 24)
-    return {"confusion": plot_confusion(confusion, classes), "predictions": plot_predictions(pixels, *shown, classes)}
+    images, truth = (part[:24] for part in next(iter(batches)))
+    pixels = batches.denormalize(images).clamp(0, 1) if hasattr(batches, "denormalize") else images
+    shown, truth = _answers(model, [(images, truth)], 24)
+    return {"confusion": plot_confusion(confusion, classes), "predictions": plot_predictions(pixels, shown, truth, classes)}
 
-
+# %% ../nbs/09_visualize.ipynb #1cd4224b
 def model_figures(
     model,  # a ViT
     images: Tensor,  # `(B, C, H, W)`, normalised
@@ -505,7 +507,7 @@ def model_figures(
         figures |= {"pos_similarity": plot_pos_similarity(model), "pos_norms": plot_pos_norms(model)}
     return figures
 
-# %% ../nbs/09_visualize.ipynb #b1dfa22f
+# %% ../nbs/09_visualize.ipynb #27a97411
 def run_figures(
     progress,  # what `fit` passes to a callback: `.event .model .data .history .run_dir .writer`
 ) -> None:
@@ -517,11 +519,14 @@ def run_figures(
         figures |= data_figures(progress.model, progress.data)
         if hasattr(progress.model, "num_prefix_tokens"):
             figures |= model_figures(progress.model, next(iter(_part(progress.data)))[0])
-    if progress.run_dir is not None:
-        folder = Path(progress.run_dir) / "figures"
+    folder = None if progress.run_dir is None else Path(progress.run_dir) / "figures"
+    if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, figure in figures.items():
-            figure.savefig(folder / f"{name}.png", dpi=100)
-    if progress.writer is not None:
-        for name, figure in figures.items():
-            progress.writer.add_figure(f"figures/{name}", figure, global_step=progress.step, close=False)
+    for name, figure in figures.items():
+        picture = BytesIO()  # drawn once, used twice
+        figure.savefig(picture, format="png", dpi=100)
+        if folder is not None:
+            (folder / f"{name}.png").write_bytes(picture.getvalue())
+        if progress.writer is not None:
+            picture.seek(0)
+            progress.writer.add_image(f"figures/{name}", plt.imread(picture)[..., :3], progress.step, dataformats="HWC")
