@@ -14,7 +14,7 @@ __all__ = ['CHECKPOINT', 'CHECKPOINT_TYPES', 'VALID', 'COLUMNS', 'SAVE_EVERY', '
            'halted', 'end_epoch', 'close_run', 'finish', 'fit', 'make_model', 'Run', 'read_test', 'load_run',
            'Estimate', 'free_memory', 'count_saved_values', 'count_tokens', 'measure_speed', 'estimate']
 
-# %% ../nbs/07_train.ipynb #8b4a27d7
+# %% ../nbs/07_train.ipynb #8f06576f
 import copy
 import csv
 import functools
@@ -35,7 +35,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-# %% ../nbs/07_train.ipynb #168487e6
+# %% ../nbs/07_train.ipynb #a1813503
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -43,11 +43,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from .attention import use_fused
 from .config import SETTINGS, Config, DatasetSettings, config_from_json, config_json, find_setting, with_settings
 from .data import Augment, ImageData
 from .vit import ViT, count_multiply_adds, count_parameters, load_weights
 
-# %% ../nbs/07_train.ipynb #f800a96d
+# %% ../nbs/07_train.ipynb #4fcb852c
 def pick_device(
     name: str = "auto",  # "auto", "cuda", "mps" or "cpu"
 ) -> torch.device:
@@ -59,7 +60,7 @@ def pick_device(
         raise ValueError(f"device={name!r} is not available here; these are: {', '.join(k for k, here in found.items() if here)}")
     return torch.device(name)
 
-# %% ../nbs/07_train.ipynb #5f641b83
+# %% ../nbs/07_train.ipynb #363c6504
 def cpu_has_bfloat16() -> bool:
     "Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16); where it does not, they are many times slower than float32."
     probes = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
@@ -79,7 +80,7 @@ def pick_precision(
         name = "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
     return getattr(torch, name)
 
-# %% ../nbs/07_train.ipynb #a3b4eb28
+# %% ../nbs/07_train.ipynb #1fb9910b
 def is_matrix(
     name: str,  # of a parameter, as in `state_dict`
     parameter: Tensor,
@@ -87,7 +88,7 @@ def is_matrix(
     "Whether weight decay applies: matrices yes; biases, norms, tokens and position tables no."
     return parameter.ndim >= 2 and name.endswith("weight")
 
-# %% ../nbs/07_train.ipynb #3a04520c
+# %% ../nbs/07_train.ipynb #64c3666b
 def make_optimizer(
     config: Config,
     model: nn.Module,
@@ -109,7 +110,7 @@ def make_optimizer(
         optimizers.append(torch.optim.Muon(list(inner.values()), lr=o.muon_lr, momentum=o.momentum, weight_decay=o.weight_decay))
     return optimizers
 
-# %% ../nbs/07_train.ipynb #d01d85e9
+# %% ../nbs/07_train.ipynb #3ce8a170
 def make_schedule(
     config: Config,
     steps_per_epoch: int,  # optimizer steps
@@ -128,7 +129,7 @@ def make_schedule(
 
     return factor
 
-# %% ../nbs/07_train.ipynb #b6c82d33
+# %% ../nbs/07_train.ipynb #add63374
 def set_rates(
     optimizers: list[torch.optim.Optimizer],
     factor: float,  # share of the peak rate
@@ -137,7 +138,7 @@ def set_rates(
     for group in (g for o in optimizers for g in o.param_groups):
         group["lr"] = factor * group.setdefault("peak_lr", group["lr"])
 
-# %% ../nbs/07_train.ipynb #28e4ff4a
+# %% ../nbs/07_train.ipynb #86520a22
 @torch.no_grad()
 def update_average(
     average: nn.Module,  # running mean of the weights, changed in place
@@ -152,7 +153,7 @@ def update_average(
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 
-# %% ../nbs/07_train.ipynb #24091593
+# %% ../nbs/07_train.ipynb #8140a4b9
 @dataclass(frozen=True)
 class Metrics:
     "How good predictions are; precision, recall and F1 are means over the classes (macro)."
@@ -169,7 +170,7 @@ class Metrics:
         "Plain numbers and lists, for JSON."
         return {**asdict(self), "confusion": self.confusion.tolist()}
 
-# %% ../nbs/07_train.ipynb #dbd30bc5
+# %% ../nbs/07_train.ipynb #a4a72429
 def make_meters(
     num_classes: int,  # `K`
     device: torch.device,
@@ -187,7 +188,7 @@ def make_meters(
     })  # fmt: skip
     return nn.ModuleDict({"figures": meters, "loss": MeanMetric()}).to(device)
 
-# %% ../nbs/07_train.ipynb #e289160d
+# %% ../nbs/07_train.ipynb #36015849
 @contextmanager
 def evaluating(
     model: nn.Module,
@@ -215,7 +216,7 @@ def answers(
             logits = model(images.to(device, non_blocking=True))
         yield logits.float(), labels.to(device, non_blocking=True)
 
-# %% ../nbs/07_train.ipynb #e2816248
+# %% ../nbs/07_train.ipynb #08ebf6a5
 def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels, such as `data.test`
@@ -237,7 +238,7 @@ def evaluate(
     confusion = found.pop("confusion").cpu()
     return Metrics(float(meters["loss"].compute()), **{k: float(v) for k, v in found.items()}, confusion=confusion, num_images=int(confusion.sum()))
 
-# %% ../nbs/07_train.ipynb #9d9836c5
+# %% ../nbs/07_train.ipynb #388f1bce
 def predict(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels
@@ -250,7 +251,7 @@ def predict(
     probabilities, labels = zip(*pairs, strict=True)
     return torch.cat(probabilities), torch.cat(labels)
 
-# %% ../nbs/07_train.ipynb #65a1cd65
+# %% ../nbs/07_train.ipynb #b4355acf
 @dataclass
 class History:
     "What happened in a run."
@@ -273,7 +274,7 @@ class History:
             return (row["epoch"],)
         return (-row["valid_loss"],) if self.monitor == "loss" else (row["valid_accuracy"], -row["valid_loss"])
 
-# %% ../nbs/07_train.ipynb #9b7cb9b6
+# %% ../nbs/07_train.ipynb #1cce5faf
 @dataclass
 class Progress:
     "What a callback is told: called with one of these at the start, after every step and epoch, and at the end."
@@ -298,7 +299,7 @@ class Progress:
         "Loss of the step just taken; reading it waits for the device."
         return math.nan if self.loss_tensor is None else float(self.loss_tensor)
 
-# %% ../nbs/07_train.ipynb #364d3069
+# %% ../nbs/07_train.ipynb #0e9cf360
 @dataclass(frozen=True)
 class World:
     "The processes that train together, and which of them this is."
@@ -332,7 +333,7 @@ def join_world(
         if began:
             dist.destroy_process_group()
 
-# %% ../nbs/07_train.ipynb #abf255b3
+# %% ../nbs/07_train.ipynb #7cde1e1a
 @dataclass
 class TrainState:
     "Everything `fit` works with; `save_state` writes the part that changes."
@@ -365,7 +366,7 @@ class TrainState:
         "What is evaluated: the averaged weights, if there are any."
         return self.model if self.average is None else self.average
 
-# %% ../nbs/07_train.ipynb #95ff1789
+# %% ../nbs/07_train.ipynb #ebf60c28
 def own_settings(
     model: nn.Module,
     data: Any,
@@ -380,7 +381,7 @@ def own_settings(
         return facts | {"batch_size": data.batch_size} | (asdict(data.augment) if isinstance(data.augment, Augment) else {})
     return facts
 
-# %% ../nbs/07_train.ipynb #87b2c3b3
+# %% ../nbs/07_train.ipynb #ebc3b7b0
 def refuse_misplaced(
     settings: dict[str, Any],  # as given to `fit`
     facts: dict[str, Any],  # `own_settings`
@@ -396,7 +397,7 @@ def refuse_misplaced(
         if (section == "transform" or name == "batch_size") and not hasattr(data, "with_settings") and not isinstance(data, ImageData):
             raise ValueError(f"{name}={value!r} was given to fit, but this data brings its own batches; use ImageData, or set it in the loader")
 
-# %% ../nbs/07_train.ipynb #e702f77d
+# %% ../nbs/07_train.ipynb #3a2f2378
 def count_batches(
     part: Iterable,
 ) -> int:
@@ -422,7 +423,7 @@ def fingerprint(
         facts["checksum"] = zlib.crc32(some.cpu().numpy().tobytes(), zlib.crc32(part.labels.cpu().numpy().tobytes()))
     return facts
 
-# %% ../nbs/07_train.ipynb #c0c90b6b
+# %% ../nbs/07_train.ipynb #486f5fbb
 def place(
     part: Any,  # ImageSet, StreamedSet, any iterable of batches, or None
     config: Config,
@@ -442,7 +443,7 @@ def place(
         return part.with_settings(shuffle=False, augment=None, **share)
     return part.with_settings(shuffle=True, augment=Augment(**config.transform.model_dump()), seed=config.training.seed, **share)
 
-# %% ../nbs/07_train.ipynb #33d530f5
+# %% ../nbs/07_train.ipynb #a2a898be
 def batch_groups(
     state: TrainState,
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:  # the batches of one optimizer step
@@ -463,7 +464,7 @@ def batch_groups(
         yield group
         state.seconds[0] += time.perf_counter() - began
 
-# %% ../nbs/07_train.ipynb #b73d6d52
+# %% ../nbs/07_train.ipynb #5eda0bd3
 def check_batch(
     images: Tensor,
     labels: Tensor,
@@ -478,7 +479,7 @@ def check_batch(
     if labels.ndim == 1 and not labels.is_floating_point() and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < K:
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {K} classes: 0 to {K - 1}; build it with more")
 
-# %% ../nbs/07_train.ipynb #476a8570
+# %% ../nbs/07_train.ipynb #31a42fa7
 def train_step(
     state: TrainState,
     group: list[tuple[Tensor, Tensor]],  # batches of images and labels
@@ -504,7 +505,7 @@ def train_step(
     state.batch += len(group)
     return step_loss
 
-# %% ../nbs/07_train.ipynb #0707be09
+# %% ../nbs/07_train.ipynb #afd9e903
 def move_weights(
     state: TrainState,
 ) -> None:
@@ -525,7 +526,7 @@ def move_weights(
     if state.average is not None:
         update_average(state.average, state.model, t.ema, progress.step)
 
-# %% ../nbs/07_train.ipynb #81338836
+# %% ../nbs/07_train.ipynb #a250b813
 def read_losses(
     state: TrainState,
 ) -> None:
@@ -555,7 +556,7 @@ def explain_divergence(state: TrainState, step: int, value: float) -> str:
     return (f"the loss became {value} at step {step} (epoch {state.progress.epoch + 1}); most likely at fault: {', '.join(suspects)}; "
             f"try lr={c.optimizer.lr / 10:g}, or look for images or labels that are not finite")  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #ca7a2e64
+# %% ../nbs/07_train.ipynb #d5da0774
 def seed_everything(
     seed: int,
 ) -> None:
@@ -577,7 +578,7 @@ def random_states(
         "device": getattr(torch, device.type).get_rng_state() if device.type in ("cuda", "mps") else None,
     }
 
-# %% ../nbs/07_train.ipynb #a979312e
+# %% ../nbs/07_train.ipynb #62ea6bc3
 def restore_random_states(
     states: dict[str, Any],  # from `random_states`
     device: torch.device,
@@ -589,7 +590,7 @@ def restore_random_states(
     if states["device"] is not None and device.type in ("cuda", "mps"):
         getattr(torch, device.type).set_rng_state(states["device"])
 
-# %% ../nbs/07_train.ipynb #e8eb87aa
+# %% ../nbs/07_train.ipynb #5fd4775a
 def write_safely(
     path: Path,
     content: bytes,
@@ -609,7 +610,7 @@ def write_safely(
             pass
         raise OSError(f"{path} could not be written ({error.strerror}); the run stops, and what was saved before is intact") from None
 
-# %% ../nbs/07_train.ipynb #b589f097
+# %% ../nbs/07_train.ipynb #2477701f
 CHECKPOINT = "vit_from_scratch checkpoint 1"
 
 
@@ -640,7 +641,7 @@ def to_plain(value: Any) -> Any:
     "Tuples and tensors as lists."
     return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, (tuple, list)) else value
 
-# %% ../nbs/07_train.ipynb #23fc02ae
+# %% ../nbs/07_train.ipynb #020e95bf
 CHECKPOINT_TYPES = {
     "format": str, "config": str, "arguments": str, "facts": dict, "weights": dict, "average": (dict, type(None)), "optimizers": list, "scaler": dict,
     "random": dict, "position": dict, "seconds": list, "sums": Tensor, "history": dict, "data": dict,
@@ -668,7 +669,7 @@ def read_checkpoint(
         raise ValueError(f"{path} is not a whole checkpoint: {', '.join(sorted(map(str, wrong)))} missing, unknown or of the wrong kind")
     return content
 
-# %% ../nbs/07_train.ipynb #b8c47427
+# %% ../nbs/07_train.ipynb #64c16754
 def check_same_run(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -687,7 +688,7 @@ def check_same_run(
     if changed:
         raise ValueError(f"the checkpoint belongs to other data: {', '.join(changed)}; a resumed run keeps its data")
 
-# %% ../nbs/07_train.ipynb #56b94237
+# %% ../nbs/07_train.ipynb #bf12e970
 def load_optimizers(
     optimizers: list[torch.optim.Optimizer],
     saved: list[dict],  # their state dicts
@@ -701,7 +702,7 @@ def load_optimizers(
         for group, settings in zip(optimizer.param_groups, wanted, strict=True):
             group.update(settings, peak_lr=settings["lr"])
 
-# %% ../nbs/07_train.ipynb #0300a303
+# %% ../nbs/07_train.ipynb #a651dc58
 def restore_state(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -727,7 +728,7 @@ def restore_state(
     if state.world.rank:
         torch.manual_seed(state.config.training.seed + progress.step + state.world.rank)
 
-# %% ../nbs/07_train.ipynb #ccab7105
+# %% ../nbs/07_train.ipynb #0ea28102
 def resolve(
     model: nn.Module,
     data: Any,
@@ -745,7 +746,7 @@ def resolve(
     refuse_misplaced(settings, facts, data)
     return with_settings(base, **{**facts, **settings}), checkpoint
 
-# %% ../nbs/07_train.ipynb #b596ef40
+# %% ../nbs/07_train.ipynb #8381289c
 def set_up(
     model: nn.Module,
     data: Any,
@@ -774,7 +775,7 @@ def set_up(
         fingerprint(train), sums=torch.zeros(3, device=device),
     )  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #17714713
+# %% ../nbs/07_train.ipynb #094bbba5
 def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -> nn.Module:
     "The model as the loop calls it: shared between processes, compiled; names of weights stay those of the model."
     forward = model
@@ -789,7 +790,7 @@ def describe_model(model: nn.Module, train: Any) -> None:
         if getattr(train, name, None) is not None:
             setattr(model, name, getattr(train, name))
 
-# %% ../nbs/07_train.ipynb #28d968bb
+# %% ../nbs/07_train.ipynb #1ebfe99c
 def open_run(
     state: TrainState,
     checkpoint: dict[str, Any] | None,
@@ -823,7 +824,7 @@ def open_folder(state: TrainState, folder: Path) -> None:
 
         state.progress.writer = SummaryWriter(folder, purge_step=state.progress.step + 1 if state.progress.step else None)
 
-# %% ../nbs/07_train.ipynb #6e7e7f74
+# %% ../nbs/07_train.ipynb #1d9695dc
 VALID = ("loss", "accuracy", "precision", "recall", "f1")
 COLUMNS = ("epoch", "step", "train_loss", "train_accuracy", *(f"valid_{k}" for k in VALID), "lr", "images_per_second", "data_seconds", "seconds")
 
@@ -846,7 +847,7 @@ def write_row(state: TrainState, row: dict[str, Any]) -> None:
         if name not in ("epoch", "step") and value is not None:
             state.progress.writer.add_scalar(f"epoch/{name}", value, row["step"])
 
-# %% ../nbs/07_train.ipynb #af3df24e
+# %% ../nbs/07_train.ipynb #47adc8aa
 @contextmanager
 def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     "Let the first Ctrl-C wait for the end of the step; a second one strikes at once."
@@ -870,7 +871,7 @@ def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../nbs/07_train.ipynb #f4b30c89
+# %% ../nbs/07_train.ipynb #d192fa67
 def tell(
     state: TrainState,
     event: str,  # "start", "step", "epoch" or "end"
@@ -894,7 +895,7 @@ def bar(
     done = state.batch // state.config.training.grad_accumulation
     return tqdm(groups, f"epoch {p.epoch + 1}/{p.epochs}{known}", p.steps_per_epoch, leave=False, disable=hidden, initial=done, unit="step")
 
-# %% ../nbs/07_train.ipynb #55b5897a
+# %% ../nbs/07_train.ipynb #84bcce34
 SAVE_EVERY = 600.0  # seconds between two checkpoints within an epoch
 
 
@@ -922,7 +923,7 @@ def halted(
         return wanted
     return not state.losses and float(state.world.sum(torch.tensor(float(wanted), device=state.device))) > 0
 
-# %% ../nbs/07_train.ipynb #8dce35b7
+# %% ../nbs/07_train.ipynb #7e927beb
 def end_epoch(
     state: TrainState,
 ) -> None:
@@ -947,7 +948,7 @@ def end_epoch(
     write_row(state, row)
     tell(state, "epoch")
 
-# %% ../nbs/07_train.ipynb #26e06b92
+# %% ../nbs/07_train.ipynb #1d7a85ab
 def close_run(
     state: TrainState,
     pressed: list[bool],  # from `hold_interrupt`
@@ -964,7 +965,7 @@ def close_run(
         raise KeyboardInterrupt
     finish(state)
 
-# %% ../nbs/07_train.ipynb #0bb324eb
+# %% ../nbs/07_train.ipynb #2c6efbad
 def finish(
     state: TrainState,
 ) -> None:
@@ -981,7 +982,7 @@ def finish(
     if progress.writer is not None:
         progress.writer.close()
 
-# %% ../nbs/07_train.ipynb #1ad5acb7
+# %% ../nbs/07_train.ipynb #6176479f
 def fit(
     model: nn.Module,  # a ViT, or any module from images to logits; trained in place
     data: Any,  # ImageData, ImageSet, or any iterable of `(images, labels)` batches
@@ -1015,7 +1016,7 @@ def fit(
         close_run(state, pressed)
     return state.progress.history
 
-# %% ../nbs/07_train.ipynb #33f67d51
+# %% ../nbs/07_train.ipynb #e8a5e099
 def make_model(
     config: Config,
     data: ImageData,
@@ -1036,7 +1037,7 @@ def make_model(
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
     return model
 
-# %% ../nbs/07_train.ipynb #30c65438
+# %% ../nbs/07_train.ipynb #5c0da49a
 @dataclass
 class Run:
     "A run opened from its folder."
@@ -1056,7 +1057,7 @@ def read_test(
     found = json.loads((folder / "test.json").read_text())
     return Metrics(**{**found, "confusion": torch.tensor(found["confusion"])})
 
-# %% ../nbs/07_train.ipynb #8f10a526
+# %% ../nbs/07_train.ipynb #1f073495
 def load_run(
     path: str | Path,  # a run folder, or a checkpoint in it
     which: str = "best",  # in a folder: "best" or "last"
@@ -1079,7 +1080,7 @@ def load_run(
         raise ValueError(f"{path} cannot be used: {str(error).splitlines()[0]}") from None
     return Run(model.eval(), config, history, path)
 
-# %% ../nbs/07_train.ipynb #5800cfc6
+# %% ../nbs/07_train.ipynb #43914a72
 @dataclass(frozen=True)
 class Estimate:
     "What a run will take."
@@ -1110,10 +1111,10 @@ def free_memory(
         pass
     return min(free, default=None)
 
-# %% ../nbs/07_train.ipynb #dbf39021
+# %% ../nbs/07_train.ipynb #f1315e89
 def count_saved_values(
     arguments: dict[str, Any],  # of the ViT
-    fused: bool = False,  # attention that never stores its weights
+    fused: bool = True,  # attention that never stores its weights
     mixed: bool = False,  # mixed precision: half-size products beside full-size sums
 ) -> float:  # in units of 4 bytes
     "Values that a forward pass keeps for the backward pass, per image (compare Korthikanti et al. 2022, equation 1)."
@@ -1128,7 +1129,7 @@ def count_tokens(arguments: dict[str, Any]) -> int:
     "Tokens `T` of an image: patches, class token, registers."
     return (arguments["image_size"] // arguments["patch_size"]) ** 2 + (arguments["pool"] == "cls") + arguments["num_registers"]
 
-# %% ../nbs/07_train.ipynb #5ce59440
+# %% ../nbs/07_train.ipynb #ae859545
 @functools.lru_cache(maxsize=64)
 def measure_speed(
     arguments: tuple[tuple[str, Any], ...],  # of a ViT, as sorted pairs
@@ -1155,7 +1156,7 @@ def measure_speed(
         times.append(time.perf_counter() - began)
     return min(times) / size * count_multiply_adds(**full) / count_multiply_adds(**short)
 
-# %% ../nbs/07_train.ipynb #46eb9bb1
+# %% ../nbs/07_train.ipynb #2c4ad94e
 def estimate(
     config: Config,
     num_images: int,  # of the training part
@@ -1172,8 +1173,8 @@ def estimate(
     a |= {name: fact for name, fact in facts.items() if a[name] is None}
     parameters = count_parameters(**a)
     copies = {"sgd": 3, "muon": 3, "adamw": 4}[config.optimizer.algorithm] + (config.training.ema is not None)
-    batch = config.training.batch_size
-    saved = batch * count_saved_values(a, fused=device.type != "cpu", mixed=precision != torch.float32)
+    batch, T = config.training.batch_size, count_tokens(a)
+    saved = batch * count_saved_values(a, fused=use_fused(torch.empty(T, 0, dtype=precision, device=device)), mixed=precision != torch.float32)
     speed = measure_speed(tuple(sorted(a.items())), batch, device, precision)
     memory = int(4 * (copies * parameters + saved))
-    return Estimate(count_tokens(a), parameters, count_multiply_adds(**a), memory, speed * num_images, free_memory(device))
+    return Estimate(T, parameters, count_multiply_adds(**a), memory, speed * num_images, free_memory(device))
