@@ -14,7 +14,7 @@ __all__ = ['CHECKPOINT', 'CHECKPOINT_TYPES', 'VALID', 'COLUMNS', 'SAVE_EVERY', '
            'halted', 'end_epoch', 'close_run', 'finish', 'fit', 'make_model', 'Run', 'read_test', 'load_run',
            'Estimate', 'free_memory', 'count_saved_values', 'count_tokens', 'measure_speed', 'estimate']
 
-# %% ../nbs/07_train.ipynb #8f06576f
+# %% ../nbs/07_train.ipynb #378d6177
 import copy
 import csv
 import functools
@@ -35,7 +35,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-# %% ../nbs/07_train.ipynb #a1813503
+# %% ../nbs/07_train.ipynb #c88897ef
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -48,7 +48,7 @@ from .config import SETTINGS, Config, DatasetSettings, config_from_json, config_
 from .data import Augment, ImageData
 from .vit import ViT, count_multiply_adds, count_parameters, load_weights
 
-# %% ../nbs/07_train.ipynb #4fcb852c
+# %% ../nbs/07_train.ipynb #876fa6cc
 def pick_device(
     name: str = "auto",  # "auto", "cuda", "mps" or "cpu"
 ) -> torch.device:
@@ -60,7 +60,7 @@ def pick_device(
         raise ValueError(f"device={name!r} is not available here; these are: {', '.join(k for k, here in found.items() if here)}")
     return torch.device(name)
 
-# %% ../nbs/07_train.ipynb #363c6504
+# %% ../nbs/07_train.ipynb #130d3af1
 def cpu_has_bfloat16() -> bool:
     "Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16); where it does not, they are many times slower than float32."
     probes = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
@@ -80,7 +80,7 @@ def pick_precision(
         name = "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
     return getattr(torch, name)
 
-# %% ../nbs/07_train.ipynb #1fb9910b
+# %% ../nbs/07_train.ipynb #63783bb4
 def is_matrix(
     name: str,  # of a parameter, as in `state_dict`
     parameter: Tensor,
@@ -88,7 +88,7 @@ def is_matrix(
     "Whether weight decay applies: matrices yes; biases, norms, tokens and position tables no."
     return parameter.ndim >= 2 and name.endswith("weight")
 
-# %% ../nbs/07_train.ipynb #64c3666b
+# %% ../nbs/07_train.ipynb #c4ab5726
 def make_optimizer(
     config: Config,
     model: nn.Module,
@@ -110,7 +110,7 @@ def make_optimizer(
         optimizers.append(torch.optim.Muon(list(inner.values()), lr=o.muon_lr, momentum=o.momentum, weight_decay=o.weight_decay))
     return optimizers
 
-# %% ../nbs/07_train.ipynb #3ce8a170
+# %% ../nbs/07_train.ipynb #284a99e8
 def make_schedule(
     config: Config,
     steps_per_epoch: int,  # optimizer steps
@@ -129,7 +129,7 @@ def make_schedule(
 
     return factor
 
-# %% ../nbs/07_train.ipynb #add63374
+# %% ../nbs/07_train.ipynb #6b3d6696
 def set_rates(
     optimizers: list[torch.optim.Optimizer],
     factor: float,  # share of the peak rate
@@ -138,7 +138,7 @@ def set_rates(
     for group in (g for o in optimizers for g in o.param_groups):
         group["lr"] = factor * group.setdefault("peak_lr", group["lr"])
 
-# %% ../nbs/07_train.ipynb #86520a22
+# %% ../nbs/07_train.ipynb #79a92789
 @torch.no_grad()
 def update_average(
     average: nn.Module,  # running mean of the weights, changed in place
@@ -153,7 +153,7 @@ def update_average(
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 
-# %% ../nbs/07_train.ipynb #8140a4b9
+# %% ../nbs/07_train.ipynb #659e4320
 @dataclass(frozen=True)
 class Metrics:
     "How good predictions are; precision, recall and F1 are means over the classes (macro)."
@@ -170,7 +170,7 @@ class Metrics:
         "Plain numbers and lists, for JSON."
         return {**asdict(self), "confusion": self.confusion.tolist()}
 
-# %% ../nbs/07_train.ipynb #a4a72429
+# %% ../nbs/07_train.ipynb #13dce144
 def make_meters(
     num_classes: int,  # `K`
     device: torch.device,
@@ -188,7 +188,7 @@ def make_meters(
     })  # fmt: skip
     return nn.ModuleDict({"figures": meters, "loss": MeanMetric()}).to(device)
 
-# %% ../nbs/07_train.ipynb #36015849
+# %% ../nbs/07_train.ipynb #0c24ec7e
 @contextmanager
 def evaluating(
     model: nn.Module,
@@ -216,7 +216,7 @@ def answers(
             logits = model(images.to(device, non_blocking=True))
         yield logits.float(), labels.to(device, non_blocking=True)
 
-# %% ../nbs/07_train.ipynb #08ebf6a5
+# %% ../nbs/07_train.ipynb #15515642
 def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels, such as `data.test`
@@ -238,7 +238,7 @@ def evaluate(
     confusion = found.pop("confusion").cpu()
     return Metrics(float(meters["loss"].compute()), **{k: float(v) for k, v in found.items()}, confusion=confusion, num_images=int(confusion.sum()))
 
-# %% ../nbs/07_train.ipynb #388f1bce
+# %% ../nbs/07_train.ipynb #40c78c75
 def predict(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels
@@ -251,7 +251,7 @@ def predict(
     probabilities, labels = zip(*pairs, strict=True)
     return torch.cat(probabilities), torch.cat(labels)
 
-# %% ../nbs/07_train.ipynb #b4355acf
+# %% ../nbs/07_train.ipynb #f6a43610
 @dataclass
 class History:
     "What happened in a run."
@@ -274,7 +274,7 @@ class History:
             return (row["epoch"],)
         return (-row["valid_loss"],) if self.monitor == "loss" else (row["valid_accuracy"], -row["valid_loss"])
 
-# %% ../nbs/07_train.ipynb #1cce5faf
+# %% ../nbs/07_train.ipynb #6a4b1c09
 @dataclass
 class Progress:
     "What a callback is told: called with one of these at the start, after every step and epoch, and at the end."
@@ -299,7 +299,7 @@ class Progress:
         "Loss of the step just taken; reading it waits for the device."
         return math.nan if self.loss_tensor is None else float(self.loss_tensor)
 
-# %% ../nbs/07_train.ipynb #0e9cf360
+# %% ../nbs/07_train.ipynb #0acc40b7
 @dataclass(frozen=True)
 class World:
     "The processes that train together, and which of them this is."
@@ -333,7 +333,7 @@ def join_world(
         if began:
             dist.destroy_process_group()
 
-# %% ../nbs/07_train.ipynb #7cde1e1a
+# %% ../nbs/07_train.ipynb #cc3a62ce
 @dataclass
 class TrainState:
     "Everything `fit` works with; `save_state` writes the part that changes."
@@ -366,7 +366,7 @@ class TrainState:
         "What is evaluated: the averaged weights, if there are any."
         return self.model if self.average is None else self.average
 
-# %% ../nbs/07_train.ipynb #ebf60c28
+# %% ../nbs/07_train.ipynb #5e6d75e9
 def own_settings(
     model: nn.Module,
     data: Any,
@@ -381,7 +381,7 @@ def own_settings(
         return facts | {"batch_size": data.batch_size} | (asdict(data.augment) if isinstance(data.augment, Augment) else {})
     return facts
 
-# %% ../nbs/07_train.ipynb #ebc3b7b0
+# %% ../nbs/07_train.ipynb #1f4093ff
 def refuse_misplaced(
     settings: dict[str, Any],  # as given to `fit`
     facts: dict[str, Any],  # `own_settings`
@@ -397,7 +397,7 @@ def refuse_misplaced(
         if (section == "transform" or name == "batch_size") and not hasattr(data, "with_settings") and not isinstance(data, ImageData):
             raise ValueError(f"{name}={value!r} was given to fit, but this data brings its own batches; use ImageData, or set it in the loader")
 
-# %% ../nbs/07_train.ipynb #3a2f2378
+# %% ../nbs/07_train.ipynb #a2e5a5e0
 def count_batches(
     part: Iterable,
 ) -> int:
@@ -423,7 +423,7 @@ def fingerprint(
         facts["checksum"] = zlib.crc32(some.cpu().numpy().tobytes(), zlib.crc32(part.labels.cpu().numpy().tobytes()))
     return facts
 
-# %% ../nbs/07_train.ipynb #486f5fbb
+# %% ../nbs/07_train.ipynb #a9d3ae68
 def place(
     part: Any,  # ImageSet, StreamedSet, any iterable of batches, or None
     config: Config,
@@ -443,7 +443,7 @@ def place(
         return part.with_settings(shuffle=False, augment=None, **share)
     return part.with_settings(shuffle=True, augment=Augment(**config.transform.model_dump()), seed=config.training.seed, **share)
 
-# %% ../nbs/07_train.ipynb #a2a898be
+# %% ../nbs/07_train.ipynb #37d408fc
 def batch_groups(
     state: TrainState,
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:  # the batches of one optimizer step
@@ -464,7 +464,7 @@ def batch_groups(
         yield group
         state.seconds[0] += time.perf_counter() - began
 
-# %% ../nbs/07_train.ipynb #5eda0bd3
+# %% ../nbs/07_train.ipynb #17b9d681
 def check_batch(
     images: Tensor,
     labels: Tensor,
@@ -479,7 +479,7 @@ def check_batch(
     if labels.ndim == 1 and not labels.is_floating_point() and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < K:
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {K} classes: 0 to {K - 1}; build it with more")
 
-# %% ../nbs/07_train.ipynb #31a42fa7
+# %% ../nbs/07_train.ipynb #a0393f42
 def train_step(
     state: TrainState,
     group: list[tuple[Tensor, Tensor]],  # batches of images and labels
@@ -505,7 +505,7 @@ def train_step(
     state.batch += len(group)
     return step_loss
 
-# %% ../nbs/07_train.ipynb #afd9e903
+# %% ../nbs/07_train.ipynb #4ecaba89
 def move_weights(
     state: TrainState,
 ) -> None:
@@ -526,7 +526,7 @@ def move_weights(
     if state.average is not None:
         update_average(state.average, state.model, t.ema, progress.step)
 
-# %% ../nbs/07_train.ipynb #a250b813
+# %% ../nbs/07_train.ipynb #3f1862c6
 def read_losses(
     state: TrainState,
 ) -> None:
@@ -556,7 +556,7 @@ def explain_divergence(state: TrainState, step: int, value: float) -> str:
     return (f"the loss became {value} at step {step} (epoch {state.progress.epoch + 1}); most likely at fault: {', '.join(suspects)}; "
             f"try lr={c.optimizer.lr / 10:g}, or look for images or labels that are not finite")  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #d5da0774
+# %% ../nbs/07_train.ipynb #57da02d6
 def seed_everything(
     seed: int,
 ) -> None:
@@ -578,7 +578,7 @@ def random_states(
         "device": getattr(torch, device.type).get_rng_state() if device.type in ("cuda", "mps") else None,
     }
 
-# %% ../nbs/07_train.ipynb #62ea6bc3
+# %% ../nbs/07_train.ipynb #abfe7891
 def restore_random_states(
     states: dict[str, Any],  # from `random_states`
     device: torch.device,
@@ -590,7 +590,7 @@ def restore_random_states(
     if states["device"] is not None and device.type in ("cuda", "mps"):
         getattr(torch, device.type).set_rng_state(states["device"])
 
-# %% ../nbs/07_train.ipynb #5fd4775a
+# %% ../nbs/07_train.ipynb #3a593625
 def write_safely(
     path: Path,
     content: bytes,
@@ -610,7 +610,7 @@ def write_safely(
             pass
         raise OSError(f"{path} could not be written ({error.strerror}); the run stops, and what was saved before is intact") from None
 
-# %% ../nbs/07_train.ipynb #2477701f
+# %% ../nbs/07_train.ipynb #22f04063
 CHECKPOINT = "vit_from_scratch checkpoint 1"
 
 
@@ -641,7 +641,7 @@ def to_plain(value: Any) -> Any:
     "Tuples and tensors as lists."
     return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, (tuple, list)) else value
 
-# %% ../nbs/07_train.ipynb #020e95bf
+# %% ../nbs/07_train.ipynb #79714a03
 CHECKPOINT_TYPES = {
     "format": str, "config": str, "arguments": str, "facts": dict, "weights": dict, "average": (dict, type(None)), "optimizers": list, "scaler": dict,
     "random": dict, "position": dict, "seconds": list, "sums": Tensor, "history": dict, "data": dict,
@@ -669,7 +669,7 @@ def read_checkpoint(
         raise ValueError(f"{path} is not a whole checkpoint: {', '.join(sorted(map(str, wrong)))} missing, unknown or of the wrong kind")
     return content
 
-# %% ../nbs/07_train.ipynb #64c16754
+# %% ../nbs/07_train.ipynb #20b699d1
 def check_same_run(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -688,7 +688,7 @@ def check_same_run(
     if changed:
         raise ValueError(f"the checkpoint belongs to other data: {', '.join(changed)}; a resumed run keeps its data")
 
-# %% ../nbs/07_train.ipynb #bf12e970
+# %% ../nbs/07_train.ipynb #dbd11d87
 def load_optimizers(
     optimizers: list[torch.optim.Optimizer],
     saved: list[dict],  # their state dicts
@@ -702,7 +702,7 @@ def load_optimizers(
         for group, settings in zip(optimizer.param_groups, wanted, strict=True):
             group.update(settings, peak_lr=settings["lr"])
 
-# %% ../nbs/07_train.ipynb #a651dc58
+# %% ../nbs/07_train.ipynb #638330d5
 def restore_state(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -728,7 +728,7 @@ def restore_state(
     if state.world.rank:
         torch.manual_seed(state.config.training.seed + progress.step + state.world.rank)
 
-# %% ../nbs/07_train.ipynb #0ea28102
+# %% ../nbs/07_train.ipynb #54ddbce7
 def resolve(
     model: nn.Module,
     data: Any,
@@ -746,7 +746,7 @@ def resolve(
     refuse_misplaced(settings, facts, data)
     return with_settings(base, **{**facts, **settings}), checkpoint
 
-# %% ../nbs/07_train.ipynb #8381289c
+# %% ../nbs/07_train.ipynb #d90b105c
 def set_up(
     model: nn.Module,
     data: Any,
@@ -775,7 +775,7 @@ def set_up(
         fingerprint(train), sums=torch.zeros(3, device=device),
     )  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #094bbba5
+# %% ../nbs/07_train.ipynb #3008fb42
 def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -> nn.Module:
     "The model as the loop calls it: shared between processes, compiled; names of weights stay those of the model."
     forward = model
@@ -790,7 +790,7 @@ def describe_model(model: nn.Module, train: Any) -> None:
         if getattr(train, name, None) is not None:
             setattr(model, name, getattr(train, name))
 
-# %% ../nbs/07_train.ipynb #1ebfe99c
+# %% ../nbs/07_train.ipynb #57ca059e
 def open_run(
     state: TrainState,
     checkpoint: dict[str, Any] | None,
@@ -824,7 +824,7 @@ def open_folder(state: TrainState, folder: Path) -> None:
 
         state.progress.writer = SummaryWriter(folder, purge_step=state.progress.step + 1 if state.progress.step else None)
 
-# %% ../nbs/07_train.ipynb #1d9695dc
+# %% ../nbs/07_train.ipynb #50bf305e
 VALID = ("loss", "accuracy", "precision", "recall", "f1")
 COLUMNS = ("epoch", "step", "train_loss", "train_accuracy", *(f"valid_{k}" for k in VALID), "lr", "images_per_second", "data_seconds", "seconds")
 
@@ -847,7 +847,7 @@ def write_row(state: TrainState, row: dict[str, Any]) -> None:
         if name not in ("epoch", "step") and value is not None:
             state.progress.writer.add_scalar(f"epoch/{name}", value, row["step"])
 
-# %% ../nbs/07_train.ipynb #47adc8aa
+# %% ../nbs/07_train.ipynb #2ab4a564
 @contextmanager
 def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     "Let the first Ctrl-C wait for the end of the step; a second one strikes at once."
@@ -871,7 +871,7 @@ def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../nbs/07_train.ipynb #d192fa67
+# %% ../nbs/07_train.ipynb #61151335
 def tell(
     state: TrainState,
     event: str,  # "start", "step", "epoch" or "end"
@@ -895,7 +895,7 @@ def bar(
     done = state.batch // state.config.training.grad_accumulation
     return tqdm(groups, f"epoch {p.epoch + 1}/{p.epochs}{known}", p.steps_per_epoch, leave=False, disable=hidden, initial=done, unit="step")
 
-# %% ../nbs/07_train.ipynb #84bcce34
+# %% ../nbs/07_train.ipynb #d382af58
 SAVE_EVERY = 600.0  # seconds between two checkpoints within an epoch
 
 
@@ -923,7 +923,7 @@ def halted(
         return wanted
     return not state.losses and float(state.world.sum(torch.tensor(float(wanted), device=state.device))) > 0
 
-# %% ../nbs/07_train.ipynb #7e927beb
+# %% ../nbs/07_train.ipynb #50b17204
 def end_epoch(
     state: TrainState,
 ) -> None:
@@ -948,7 +948,7 @@ def end_epoch(
     write_row(state, row)
     tell(state, "epoch")
 
-# %% ../nbs/07_train.ipynb #1d7a85ab
+# %% ../nbs/07_train.ipynb #3f871ffc
 def close_run(
     state: TrainState,
     pressed: list[bool],  # from `hold_interrupt`
@@ -965,7 +965,7 @@ def close_run(
         raise KeyboardInterrupt
     finish(state)
 
-# %% ../nbs/07_train.ipynb #2c6efbad
+# %% ../nbs/07_train.ipynb #6869712b
 def finish(
     state: TrainState,
 ) -> None:
@@ -982,7 +982,7 @@ def finish(
     if progress.writer is not None:
         progress.writer.close()
 
-# %% ../nbs/07_train.ipynb #6176479f
+# %% ../nbs/07_train.ipynb #92d657ff
 def fit(
     model: nn.Module,  # a ViT, or any module from images to logits; trained in place
     data: Any,  # ImageData, ImageSet, or any iterable of `(images, labels)` batches
@@ -1016,7 +1016,7 @@ def fit(
         close_run(state, pressed)
     return state.progress.history
 
-# %% ../nbs/07_train.ipynb #e8a5e099
+# %% ../nbs/07_train.ipynb #a261bf75
 def make_model(
     config: Config,
     data: ImageData,
@@ -1037,7 +1037,7 @@ def make_model(
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
     return model
 
-# %% ../nbs/07_train.ipynb #5c0da49a
+# %% ../nbs/07_train.ipynb #e25ece9d
 @dataclass
 class Run:
     "A run opened from its folder."
@@ -1057,7 +1057,7 @@ def read_test(
     found = json.loads((folder / "test.json").read_text())
     return Metrics(**{**found, "confusion": torch.tensor(found["confusion"])})
 
-# %% ../nbs/07_train.ipynb #1f073495
+# %% ../nbs/07_train.ipynb #46f52cca
 def load_run(
     path: str | Path,  # a run folder, or a checkpoint in it
     which: str = "best",  # in a folder: "best" or "last"
@@ -1080,7 +1080,7 @@ def load_run(
         raise ValueError(f"{path} cannot be used: {str(error).splitlines()[0]}") from None
     return Run(model.eval(), config, history, path)
 
-# %% ../nbs/07_train.ipynb #43914a72
+# %% ../nbs/07_train.ipynb #6fdfbf85
 @dataclass(frozen=True)
 class Estimate:
     "What a run will take."
@@ -1111,7 +1111,7 @@ def free_memory(
         pass
     return min(free, default=None)
 
-# %% ../nbs/07_train.ipynb #f1315e89
+# %% ../nbs/07_train.ipynb #b4b014b2
 def count_saved_values(
     arguments: dict[str, Any],  # of the ViT
     fused: bool = True,  # attention that never stores its weights
@@ -1129,7 +1129,7 @@ def count_tokens(arguments: dict[str, Any]) -> int:
     "Tokens `T` of an image: patches, class token, registers."
     return (arguments["image_size"] // arguments["patch_size"]) ** 2 + (arguments["pool"] == "cls") + arguments["num_registers"]
 
-# %% ../nbs/07_train.ipynb #ae859545
+# %% ../nbs/07_train.ipynb #1c5152c2
 @functools.lru_cache(maxsize=64)
 def measure_speed(
     arguments: tuple[tuple[str, Any], ...],  # of a ViT, as sorted pairs
@@ -1156,7 +1156,7 @@ def measure_speed(
         times.append(time.perf_counter() - began)
     return min(times) / size * count_multiply_adds(**full) / count_multiply_adds(**short)
 
-# %% ../nbs/07_train.ipynb #2c4ad94e
+# %% ../nbs/07_train.ipynb #85a80997
 def estimate(
     config: Config,
     num_images: int,  # of the training part
