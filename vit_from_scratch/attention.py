@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['attend', 'use_fused', 'MultiHeadAttention']
 
-# %% ../nbs/02_attention.ipynb #b8196a4f
+# %% ../nbs/02_attention.ipynb #4b00ee2f
 from collections.abc import Callable
 
 import torch
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-# %% ../nbs/02_attention.ipynb #59452b20
+# %% ../nbs/02_attention.ipynb #4565dfa0
 def attend(
     q: Tensor,  # queries `(..., T, d)`
     k: Tensor,  # keys `(..., T, d)`
@@ -30,7 +30,7 @@ def attend(
     weights = scores.softmax(dim=-1)
     return F.dropout(weights, dropout) @ v, weights
 
-# %% ../nbs/02_attention.ipynb #ebfbbfa0
+# %% ../nbs/02_attention.ipynb #aebc42b3
 def use_fused(
     x: Tensor,  # queries, keys, values or tokens `(..., T, d)`
 ) -> bool:
@@ -39,7 +39,7 @@ def use_fused(
         return True
     return x.dtype not in (torch.bfloat16, torch.float16) or x.shape[-2] > 1024
 
-# %% ../nbs/02_attention.ipynb #e4f68692
+# %% ../nbs/02_attention.ipynb #5a499d77
 class MultiHeadAttention(nn.Module):
     "Several attention heads side by side: `(B, T, D) -> (B, T, D)` (ViT paper, appendix A)."
 

@@ -7,7 +7,7 @@ __all__ = ['app', 'Settings', 'RunPath', 'main', 'memory_needed', 'check_memory'
            'run_training', 'describe_cost', 'describe_result', 'describe_metrics', 'open_model', 'evaluate_run',
            'preset_of', 'predict_images', 'draw_attention', 'list_presets', 'show_info', 'check_training']
 
-# %% ../nbs/11_cli.ipynb #31cea8f2
+# %% ../nbs/11_cli.ipynb #0f4b4123
 import os
 import re
 import sys
@@ -20,7 +20,7 @@ import typer
 
 from .config import PRESETS, Config, ConfigError, as_text, config_json, preset, resolve, with_overrides, with_settings
 
-# %% ../nbs/11_cli.ipynb #5b389134
+# %% ../nbs/11_cli.ipynb #884a584c
 app = typer.Typer(
     name="vit",
     help="Train a Vision Transformer, measure it, and look at what it learned.",
@@ -36,7 +36,7 @@ Settings = Annotated[
 ]
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run folder such as runs/20260131-120000-shapes, a checkpoint in it, or the name of a model that comes with the package.")]
 
-# %% ../nbs/11_cli.ipynb #a7c24a0c
+# %% ../nbs/11_cli.ipynb #5bdd431c
 def main(
     arguments: Sequence[str] | None = None,  # words of the command line; None: those of this process
 ) -> None:
@@ -60,7 +60,7 @@ def _complain(message: Any) -> None:
     line = " ".join(str(message).split()) or type(message).__name__
     print(f"vit: {line}".encode("ascii", "backslashreplace").decode() if not line.isprintable() else f"vit: {line}", file=sys.stderr)
 
-# %% ../nbs/11_cli.ipynb #86fe4bfd
+# %% ../nbs/11_cli.ipynb #60fa9968
 def _first_process() -> bool:
     "Whether this process does the talking; `torchrun` starts several."
     return os.environ.get("RANK", "0") == "0"
@@ -92,7 +92,7 @@ def _duration(seconds: float) -> str:
     minutes, hours = seconds / 60, seconds / 3600
     return f"{hours:.1f} h" if hours >= 2 else f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"
 
-# %% ../nbs/11_cli.ipynb #c5735fac
+# %% ../nbs/11_cli.ipynb #07b6dedd
 def memory_needed(
     config: Config,  # of the run
     facts: dict[str, int],  # `num_images, image_size, in_channels, num_classes` of the data
@@ -132,7 +132,7 @@ def check_memory(
     advice = ", or ".join(answers or pairs[:1]) or "only a smaller model"
     raise ConfigError(f"this run needs about {_bytes(memory_needed(config, facts, device))} of memory and {_bytes(free)} are free; this fits: {advice}")
 
-# %% ../nbs/11_cli.ipynb #bb33322c
+# %% ../nbs/11_cli.ipynb #c9969317
 def open_data(
     config: Config,  # settings of a run
 ):  # the `ImageData`
@@ -151,7 +151,7 @@ def name_run(
         raise ConfigError(f"--name {ascii(name)[:60]}: use letters, digits, '-', '_' and '.', beginning with a letter or a digit; for example first-try")
     return Path(config.training.runs_dir) / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
 
-# %% ../nbs/11_cli.ipynb #27ba1f85
+# %% ../nbs/11_cli.ipynb #a04a38d1
 _ALL = "\b\nEvery setting, with its default:\n" + "\n".join(
     f"  {name:34s} {info.description} [{as_text(info.default)}]"
     for section, field in Config.model_fields.items() for key, info in field.annotation.model_fields.items() for name in [f"{section}.{key}"]
@@ -176,7 +176,7 @@ def train(
     run_dir = name_run(config, name or preset or config.dataset.name)
     run_training(config, None if config.training.resume_path else run_dir)
 
-# %% ../nbs/11_cli.ipynb #10fbbc86
+# %% ../nbs/11_cli.ipynb #0ee3ef89
 def run_training(
     config: Config,  # settings of the run
     run_dir: Path | None,  # its folder; None: the one it is resumed from
@@ -202,7 +202,7 @@ def run_training(
         raise typer.Exit(130) from None
     _say(describe_result(history, data))
 
-# %% ../nbs/11_cli.ipynb #500220d0
+# %% ../nbs/11_cli.ipynb #54d42882
 def describe_cost(
     found: Any,  # the `Estimate`
     config: Config,  # settings of the run
@@ -241,7 +241,7 @@ def describe_metrics(
     names = ("loss", "accuracy", "precision", "recall", "f1")
     return _table([["part", "images", *names], [part, metrics.num_images, *(float(getattr(metrics, name)) for name in names)]])
 
-# %% ../nbs/11_cli.ipynb #91b49910
+# %% ../nbs/11_cli.ipynb #44034137
 def open_model(
     run: str,  # run folder, checkpoint, or the name of a shipped model
 ):  # the model in evaluation mode, and the `Config` of its run, None for a shipped one
@@ -289,7 +289,7 @@ def preset_of(
     "The settings a shipped model was trained with: those of the preset of its name."
     return preset(name if name in PRESETS else "shapes")
 
-# %% ../nbs/11_cli.ipynb #94e675e0
+# %% ../nbs/11_cli.ipynb #8c52cc40
 @app.command("predict")
 def predict_images(
     run: RunPath,
@@ -331,7 +331,7 @@ def draw_attention(
 
     plot_cls_attention(model, next(served.epoch(0))[0]).savefig(path)
 
-# %% ../nbs/11_cli.ipynb #9c2052e2
+# %% ../nbs/11_cli.ipynb #13a1c4cc
 @app.command("presets")
 def list_presets() -> None:
     """List the presets.
@@ -352,7 +352,7 @@ def list_presets() -> None:
     for name, found in PRESETS.items():
         typer.echo(f"{name}: {found.about}")
 
-# %% ../nbs/11_cli.ipynb #ef9f3e05
+# %% ../nbs/11_cli.ipynb #bc080c30
 @app.command("info")
 def show_info(
     check: Annotated[bool, typer.Option("--check", help="Take 20 training steps, and fail if the loss does not fall.")] = False,
@@ -400,7 +400,7 @@ def check_training(
         raise RuntimeError(f"the loss went from {first:.3f} to {last:.3f} in {len(losses)} steps; this installation does not train")
     return f"check: {len(losses)} training steps, loss {first:.3f} -> {last:.3f}"
 
-# %% ../nbs/11_cli.ipynb #fdd8dce8
+# %% ../nbs/11_cli.ipynb #f7367d05
 #| eval: false
-if __name__ == "__main__":
+if __name__ == "__main__" and "__file__" in globals():  # started with `python -m`; a notebook has no file
     main()

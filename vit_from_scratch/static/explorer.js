@@ -289,7 +289,7 @@ function attention(model, el, host) {
       paint(data.data, cols, 0, 0, map, top, table, threshold); hc.putImageData(data, 0, 0);
       ctx.globalAlpha = get("opacity"); ctx.drawImage(heat, 0, 0, W, H); ctx.globalAlpha = 1;
     }
-    ctx.strokeStyle = "rgba(255,255,255,.28)"; ctx.lineWidth = 1; ctx.beginPath();
+    ctx.strokeStyle = "rgba(255,255,255,.28)"; ctx.lineWidth = Math.max(1, W / (main.clientWidth || W)); ctx.beginPath();
     for (let c = 1; c < cols; c++) { const x = Math.round(c * patchW * zoom) + 0.5; ctx.moveTo(x, 0); ctx.lineTo(x, H); }
     for (let r = 1; r < rows; r++) { const y = Math.round(r * patchH * zoom) + 0.5; ctx.moveTo(0, y); ctx.lineTo(W, y); }
     ctx.stroke();
@@ -476,7 +476,7 @@ function playground(model, el, host) {
       const box = h("input", { type: "checkbox", "aria-label": `draw ${r.name}`, onchange: () => { if (box.checked) hidden.delete(r.name); else hidden.add(r.name); draw(); } });
       box.checked = !hidden.has(r.name);
       const explore = r.status === "running" ? null : h("button", { type: "button", class: "needs-kernel", "data-run": i, "aria-label": `Explore ${r.name}`, onclick: () => host.ask({ type: "explore", run: i }) }, "Explore");
-      return h("tr", {}, h("td", {}, box, h("span", { class: "vfs-swatch", style: `background:${r.colour}` })), cell(r.name), cell(r.summary), cell(short(r.parameters)), cell(r.valid.length), cell(r.valid.length ? percent(Math.max(...r.valid.map((v) => v[2]))) : "–"), cell(r.seconds.toFixed(1)), cell(r.status), h("td", {}, explore ?? ""));
+      return h("tr", {}, h("td", { class: "vfs-line" }, box, h("span", { class: "vfs-swatch", style: `background:${r.colour}` })), h("td", { class: "vfs-line" }, r.name), cell(r.summary), cell(short(r.parameters)), cell(r.valid.length), cell(r.valid.length ? percent(Math.max(...r.valid.map((v) => v[2]))) : "–"), cell(r.seconds.toFixed(1)), cell(r.status), h("td", {}, explore ?? ""));
     })));
     draw();
   }
@@ -509,7 +509,7 @@ function patches(model, el, host) {
     order = get("shuffled") ? shuffled(n) : Array.from({ length: n }, (_, i) => i);
     const g = grid.getContext("2d"), b = back.getContext("2d"), s = strip.getContext("2d"), done = Math.round(get("share") * n);
     g.imageSmoothingEnabled = b.imageSmoothingEnabled = false; g.drawImage(source, 0, 0, grid.width, grid.height); b.clearRect(0, 0, back.width, back.height);
-    g.strokeStyle = "rgba(255,255,255,.6)"; g.lineWidth = 1; for (let i = 0; i < n; i++) g.strokeRect((i % cols) * p * zoom + 0.5, Math.floor(i / cols) * p * zoom + 0.5, p * zoom, p * zoom);
+    g.strokeStyle = "rgba(255,255,255,.6)"; g.lineWidth = Math.max(1, (1.2 * grid.width) / (grid.clientWidth || grid.width));   // still there when the canvas is shown smaller for (let i = 0; i < n; i++) g.strokeRect((i % cols) * p * zoom + 0.5, Math.floor(i / cols) * p * zoom + 0.5, p * zoom, p * zoom);
     const across = Math.ceil(Math.sqrt(n * 1.3)), cell = Math.floor(width * zoom / across), gap = n > 400 ? 0 : cell > 12 ? 3 : 1;
     strip.width = across * cell; strip.height = Math.ceil(n / across) * cell; s.imageSmoothingEnabled = false;
     order.forEach((i, at) => {
@@ -587,7 +587,7 @@ KINDS.augmentation = augmentation;
 
 // ---------------------------------------- hosts
 function render({ model, el }) {
-  const root = h("section", { class: `vfs vfs-${model.get("kind")}`, id: `vfs-view-${++serial}`, "aria-label": model.get("title") });
+  const root = h("section", { class: `vfs vfs-${model.get("kind")}`, id: `vfs-view-${++serial}`, "aria-label": model.get("title"), "data-lm-suppress-shortcuts": "true" });   // JupyterLab keeps its own keys out of here
   el.append(root);
   const host = connection(model, root);
   KINDS[model.get("kind")](model, root, host);
