@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['CHECKPOINT', 'CHECKPOINT_TYPES', 'VALID', 'COLUMNS', 'SAVE_EVERY', 'pick_device', 'cpu_has_bfloat16',
-           'pick_precision', 'is_matrix', 'make_optimizer', 'make_schedule', 'set_rates', 'update_average', 'Metrics',
-           'make_meters', 'evaluating', 'answers', 'evaluate', 'predict', 'History', 'Progress', 'World', 'join_world',
-           'TrainState', 'own_settings', 'refuse_misplaced', 'count_batches', 'fingerprint', 'place', 'batch_groups',
-           'check_batch', 'train_step', 'move_weights', 'read_losses', 'explain_divergence', 'seed_everything',
-           'random_states', 'restore_random_states', 'write_safely', 'save_state', 'to_plain', 'read_checkpoint',
-           'check_same_run', 'load_optimizers', 'restore_state', 'resolve', 'set_up', 'wrap', 'describe_model',
-           'open_run', 'open_folder', 'write_metrics', 'write_row', 'hold_interrupt', 'tell', 'bar', 'end_step',
-           'halted', 'end_epoch', 'close_run', 'finish', 'fit', 'make_model', 'Run', 'read_test', 'load_run',
-           'Estimate', 'free_memory', 'count_saved_values', 'count_tokens', 'measure_speed', 'estimate']
+           'pick_precision', 'is_matrix', 'orthogonalize', 'Muon', 'make_optimizer', 'make_schedule', 'set_rates',
+           'update_average', 'Metrics', 'make_meters', 'evaluating', 'answers', 'evaluate', 'predict', 'History',
+           'Progress', 'World', 'join_world', 'TrainState', 'own_settings', 'refuse_misplaced', 'count_batches',
+           'fingerprint', 'place', 'batch_groups', 'check_batch', 'train_step', 'move_weights', 'read_losses',
+           'explain_divergence', 'seed_everything', 'random_states', 'restore_random_states', 'write_safely',
+           'save_state', 'to_plain', 'read_checkpoint', 'check_same_run', 'load_optimizers', 'restore_state', 'resolve',
+           'set_up', 'wrap', 'describe_model', 'open_run', 'open_folder', 'write_metrics', 'write_row',
+           'hold_interrupt', 'tell', 'bar', 'end_step', 'halted', 'end_epoch', 'close_run', 'finish', 'fit',
+           'make_model', 'Run', 'read_test', 'load_run', 'Estimate', 'free_memory', 'count_saved_values',
+           'count_tokens', 'measure_speed', 'estimate']
 
-# %% ../nbs/07_train.ipynb #378d6177
+# %% ../nbs/07_train.ipynb #54aedbfe
 import copy
 import csv
 import functools
@@ -35,7 +36,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-# %% ../nbs/07_train.ipynb #c88897ef
+# %% ../nbs/07_train.ipynb #1a6c9851
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -48,7 +49,7 @@ from .config import SETTINGS, Config, DatasetSettings, config_from_json, config_
 from .data import Augment, ImageData
 from .vit import ViT, count_multiply_adds, count_parameters, load_weights
 
-# %% ../nbs/07_train.ipynb #876fa6cc
+# %% ../nbs/07_train.ipynb #77082546
 def pick_device(
     name: str = "auto",  # "auto", "cuda", "mps" or "cpu"
 ) -> torch.device:
@@ -60,7 +61,7 @@ def pick_device(
         raise ValueError(f"device={name!r} is not available here; these are: {', '.join(k for k, here in found.items() if here)}")
     return torch.device(name)
 
-# %% ../nbs/07_train.ipynb #130d3af1
+# %% ../nbs/07_train.ipynb #3b24a322
 def cpu_has_bfloat16() -> bool:
     "Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16); where it does not, they are many times slower than float32."
     probes = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
@@ -80,7 +81,7 @@ def pick_precision(
         name = "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
     return getattr(torch, name)
 
-# %% ../nbs/07_train.ipynb #63783bb4
+# %% ../nbs/07_train.ipynb #eb7fa463
 def is_matrix(
     name: str,  # of a parameter, as in `state_dict`
     parameter: Tensor,
@@ -88,7 +89,54 @@ def is_matrix(
     "Whether weight decay applies: matrices yes; biases, norms, tokens and position tables no."
     return parameter.ndim >= 2 and name.endswith("weight")
 
-# %% ../nbs/07_train.ipynb #c4ab5726
+# %% ../nbs/07_train.ipynb #54580290
+def orthogonalize(
+    matrices: Tensor,  # `(n, rows, columns)`
+    rounds: int = 5,  # of the Newton-Schulz iteration
+) -> Tensor:  # the same shape
+    "Push all singular values of each matrix towards 1 and keep its directions (Jordan et al. 2024)."
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(rounds):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
+
+# %% ../nbs/07_train.ipynb #8943f9eb
+class Muon(torch.optim.Optimizer):
+    "Momentum whose step has equally large directions, for matrices (Jordan et al. 2024); the same steps as `torch.optim.Muon`."
+
+    def __init__(
+        self,
+        params: list[nn.Parameter],  # matrices only
+        lr: float,  # peak rate
+        momentum: float = 0.95,  # share of the old mean gradient that is kept
+        weight_decay: float = 0.0,
+    ):
+        super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group in self.param_groups:
+            moving = [p for p in group["params"] if p.grad is not None]
+            for shape in dict.fromkeys(p.shape for p in moving):
+                self._move([p for p in moving if p.shape == shape], group)
+
+    def _move(self, matrices: list[nn.Parameter], group: dict[str, Any]) -> None:
+        lr, momentum, device = group["lr"], group["momentum"], matrices[0].device
+        means = [self.state[p].setdefault("momentum_buffer", torch.zeros_like(p)) for p in matrices]
+        for p, mean in zip(matrices, means, strict=True):
+            mean.lerp_(p.grad, 1 - momentum)
+        ahead = torch.stack([p.grad.lerp(mean, momentum) for p, mean in zip(matrices, means, strict=True)])
+        half = device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16())
+        steps = orthogonalize(ahead.bfloat16() if half else ahead).to(matrices[0].dtype)
+        rows, columns = matrices[0].shape
+        for p, step in zip(matrices, steps, strict=True):
+            p.mul_(1 - lr * group["weight_decay"]).add_(step, alpha=-lr * max(1, rows / columns) ** 0.5)
+
+# %% ../nbs/07_train.ipynb #4364c3d1
 def make_optimizer(
     config: Config,
     model: nn.Module,
@@ -105,12 +153,10 @@ def make_optimizer(
         return [torch.optim.SGD(groups, lr=o.lr, momentum=o.momentum)]
     optimizers = [torch.optim.AdamW(groups, lr=o.lr, betas=o.betas, fused=next(iter(free.values())).device.type in ("cpu", "cuda"))]
     if inner:
-        if not hasattr(torch.optim, "Muon"):
-            raise ValueError(f"algorithm='muon' needs PyTorch 2.9 or newer, this is {torch.__version__}; choose 'adamw'")
-        optimizers.append(torch.optim.Muon(list(inner.values()), lr=o.muon_lr, momentum=o.momentum, weight_decay=o.weight_decay))
+        optimizers.append(Muon(list(inner.values()), lr=o.muon_lr, momentum=o.momentum, weight_decay=o.weight_decay))
     return optimizers
 
-# %% ../nbs/07_train.ipynb #284a99e8
+# %% ../nbs/07_train.ipynb #dfa2758b
 def make_schedule(
     config: Config,
     steps_per_epoch: int,  # optimizer steps
@@ -129,7 +175,7 @@ def make_schedule(
 
     return factor
 
-# %% ../nbs/07_train.ipynb #6b3d6696
+# %% ../nbs/07_train.ipynb #9d0ccbec
 def set_rates(
     optimizers: list[torch.optim.Optimizer],
     factor: float,  # share of the peak rate
@@ -138,7 +184,7 @@ def set_rates(
     for group in (g for o in optimizers for g in o.param_groups):
         group["lr"] = factor * group.setdefault("peak_lr", group["lr"])
 
-# %% ../nbs/07_train.ipynb #79a92789
+# %% ../nbs/07_train.ipynb #ada19a6a
 @torch.no_grad()
 def update_average(
     average: nn.Module,  # running mean of the weights, changed in place
@@ -153,7 +199,7 @@ def update_average(
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 
-# %% ../nbs/07_train.ipynb #659e4320
+# %% ../nbs/07_train.ipynb #ef8e3607
 @dataclass(frozen=True)
 class Metrics:
     "How good predictions are; precision, recall and F1 are means over the classes (macro)."
@@ -170,7 +216,7 @@ class Metrics:
         "Plain numbers and lists, for JSON."
         return {**asdict(self), "confusion": self.confusion.tolist()}
 
-# %% ../nbs/07_train.ipynb #13dce144
+# %% ../nbs/07_train.ipynb #9e2b9c7c
 def make_meters(
     num_classes: int,  # `K`
     device: torch.device,
@@ -188,7 +234,7 @@ def make_meters(
     })  # fmt: skip
     return nn.ModuleDict({"figures": meters, "loss": MeanMetric()}).to(device)
 
-# %% ../nbs/07_train.ipynb #0c24ec7e
+# %% ../nbs/07_train.ipynb #0c6f4a3e
 @contextmanager
 def evaluating(
     model: nn.Module,
@@ -216,7 +262,7 @@ def answers(
             logits = model(images.to(device, non_blocking=True))
         yield logits.float(), labels.to(device, non_blocking=True)
 
-# %% ../nbs/07_train.ipynb #15515642
+# %% ../nbs/07_train.ipynb #31f0efc2
 def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels, such as `data.test`
@@ -238,7 +284,7 @@ def evaluate(
     confusion = found.pop("confusion").cpu()
     return Metrics(float(meters["loss"].compute()), **{k: float(v) for k, v in found.items()}, confusion=confusion, num_images=int(confusion.sum()))
 
-# %% ../nbs/07_train.ipynb #40c78c75
+# %% ../nbs/07_train.ipynb #14ca3375
 def predict(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels
@@ -251,7 +297,7 @@ def predict(
     probabilities, labels = zip(*pairs, strict=True)
     return torch.cat(probabilities), torch.cat(labels)
 
-# %% ../nbs/07_train.ipynb #f6a43610
+# %% ../nbs/07_train.ipynb #832c3fdf
 @dataclass
 class History:
     "What happened in a run."
@@ -274,7 +320,7 @@ class History:
             return (row["epoch"],)
         return (-row["valid_loss"],) if self.monitor == "loss" else (row["valid_accuracy"], -row["valid_loss"])
 
-# %% ../nbs/07_train.ipynb #6a4b1c09
+# %% ../nbs/07_train.ipynb #99e329d5
 @dataclass
 class Progress:
     "What a callback is told: called with one of these at the start, after every step and epoch, and at the end."
@@ -299,7 +345,7 @@ class Progress:
         "Loss of the step just taken; reading it waits for the device."
         return math.nan if self.loss_tensor is None else float(self.loss_tensor)
 
-# %% ../nbs/07_train.ipynb #0acc40b7
+# %% ../nbs/07_train.ipynb #8b092f69
 @dataclass(frozen=True)
 class World:
     "The processes that train together, and which of them this is."
@@ -333,7 +379,7 @@ def join_world(
         if began:
             dist.destroy_process_group()
 
-# %% ../nbs/07_train.ipynb #cc3a62ce
+# %% ../nbs/07_train.ipynb #1a2d5259
 @dataclass
 class TrainState:
     "Everything `fit` works with; `save_state` writes the part that changes."
@@ -366,7 +412,7 @@ class TrainState:
         "What is evaluated: the averaged weights, if there are any."
         return self.model if self.average is None else self.average
 
-# %% ../nbs/07_train.ipynb #5e6d75e9
+# %% ../nbs/07_train.ipynb #2fd4dbe4
 def own_settings(
     model: nn.Module,
     data: Any,
@@ -381,7 +427,7 @@ def own_settings(
         return facts | {"batch_size": data.batch_size} | (asdict(data.augment) if isinstance(data.augment, Augment) else {})
     return facts
 
-# %% ../nbs/07_train.ipynb #1f4093ff
+# %% ../nbs/07_train.ipynb #39bd4e73
 def refuse_misplaced(
     settings: dict[str, Any],  # as given to `fit`
     facts: dict[str, Any],  # `own_settings`
@@ -397,7 +443,7 @@ def refuse_misplaced(
         if (section == "transform" or name == "batch_size") and not hasattr(data, "with_settings") and not isinstance(data, ImageData):
             raise ValueError(f"{name}={value!r} was given to fit, but this data brings its own batches; use ImageData, or set it in the loader")
 
-# %% ../nbs/07_train.ipynb #a2e5a5e0
+# %% ../nbs/07_train.ipynb #0163ece7
 def count_batches(
     part: Iterable,
 ) -> int:
@@ -423,7 +469,7 @@ def fingerprint(
         facts["checksum"] = zlib.crc32(some.cpu().numpy().tobytes(), zlib.crc32(part.labels.cpu().numpy().tobytes()))
     return facts
 
-# %% ../nbs/07_train.ipynb #a9d3ae68
+# %% ../nbs/07_train.ipynb #7fb00d53
 def place(
     part: Any,  # ImageSet, StreamedSet, any iterable of batches, or None
     config: Config,
@@ -443,7 +489,7 @@ def place(
         return part.with_settings(shuffle=False, augment=None, **share)
     return part.with_settings(shuffle=True, augment=Augment(**config.transform.model_dump()), seed=config.training.seed, **share)
 
-# %% ../nbs/07_train.ipynb #37d408fc
+# %% ../nbs/07_train.ipynb #24d0efbc
 def batch_groups(
     state: TrainState,
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:  # the batches of one optimizer step
@@ -464,7 +510,7 @@ def batch_groups(
         yield group
         state.seconds[0] += time.perf_counter() - began
 
-# %% ../nbs/07_train.ipynb #17b9d681
+# %% ../nbs/07_train.ipynb #3c24dabe
 def check_batch(
     images: Tensor,
     labels: Tensor,
@@ -479,7 +525,7 @@ def check_batch(
     if labels.ndim == 1 and not labels.is_floating_point() and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < K:
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {K} classes: 0 to {K - 1}; build it with more")
 
-# %% ../nbs/07_train.ipynb #a0393f42
+# %% ../nbs/07_train.ipynb #9e530bf7
 def train_step(
     state: TrainState,
     group: list[tuple[Tensor, Tensor]],  # batches of images and labels
@@ -505,7 +551,7 @@ def train_step(
     state.batch += len(group)
     return step_loss
 
-# %% ../nbs/07_train.ipynb #4ecaba89
+# %% ../nbs/07_train.ipynb #5a6cb94d
 def move_weights(
     state: TrainState,
 ) -> None:
@@ -526,7 +572,7 @@ def move_weights(
     if state.average is not None:
         update_average(state.average, state.model, t.ema, progress.step)
 
-# %% ../nbs/07_train.ipynb #3f1862c6
+# %% ../nbs/07_train.ipynb #c7e6901a
 def read_losses(
     state: TrainState,
 ) -> None:
@@ -556,7 +602,7 @@ def explain_divergence(state: TrainState, step: int, value: float) -> str:
     return (f"the loss became {value} at step {step} (epoch {state.progress.epoch + 1}); most likely at fault: {', '.join(suspects)}; "
             f"try lr={c.optimizer.lr / 10:g}, or look for images or labels that are not finite")  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #57da02d6
+# %% ../nbs/07_train.ipynb #8902181e
 def seed_everything(
     seed: int,
 ) -> None:
@@ -578,7 +624,7 @@ def random_states(
         "device": getattr(torch, device.type).get_rng_state() if device.type in ("cuda", "mps") else None,
     }
 
-# %% ../nbs/07_train.ipynb #abfe7891
+# %% ../nbs/07_train.ipynb #3c4ab767
 def restore_random_states(
     states: dict[str, Any],  # from `random_states`
     device: torch.device,
@@ -590,7 +636,7 @@ def restore_random_states(
     if states["device"] is not None and device.type in ("cuda", "mps"):
         getattr(torch, device.type).set_rng_state(states["device"])
 
-# %% ../nbs/07_train.ipynb #3a593625
+# %% ../nbs/07_train.ipynb #16db08c3
 def write_safely(
     path: Path,
     content: bytes,
@@ -610,7 +656,7 @@ def write_safely(
             pass
         raise OSError(f"{path} could not be written ({error.strerror}); the run stops, and what was saved before is intact") from None
 
-# %% ../nbs/07_train.ipynb #22f04063
+# %% ../nbs/07_train.ipynb #63dad2c9
 CHECKPOINT = "vit_from_scratch checkpoint 1"
 
 
@@ -641,7 +687,7 @@ def to_plain(value: Any) -> Any:
     "Tuples and tensors as lists."
     return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, (tuple, list)) else value
 
-# %% ../nbs/07_train.ipynb #79714a03
+# %% ../nbs/07_train.ipynb #ebd7ec1b
 CHECKPOINT_TYPES = {
     "format": str, "config": str, "arguments": str, "facts": dict, "weights": dict, "average": (dict, type(None)), "optimizers": list, "scaler": dict,
     "random": dict, "position": dict, "seconds": list, "sums": Tensor, "history": dict, "data": dict,
@@ -669,7 +715,7 @@ def read_checkpoint(
         raise ValueError(f"{path} is not a whole checkpoint: {', '.join(sorted(map(str, wrong)))} missing, unknown or of the wrong kind")
     return content
 
-# %% ../nbs/07_train.ipynb #20b699d1
+# %% ../nbs/07_train.ipynb #209ee9eb
 def check_same_run(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -688,7 +734,7 @@ def check_same_run(
     if changed:
         raise ValueError(f"the checkpoint belongs to other data: {', '.join(changed)}; a resumed run keeps its data")
 
-# %% ../nbs/07_train.ipynb #dbd11d87
+# %% ../nbs/07_train.ipynb #4dcf34d3
 def load_optimizers(
     optimizers: list[torch.optim.Optimizer],
     saved: list[dict],  # their state dicts
@@ -702,7 +748,7 @@ def load_optimizers(
         for group, settings in zip(optimizer.param_groups, wanted, strict=True):
             group.update(settings, peak_lr=settings["lr"])
 
-# %% ../nbs/07_train.ipynb #638330d5
+# %% ../nbs/07_train.ipynb #424c5e87
 def restore_state(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -728,7 +774,7 @@ def restore_state(
     if state.world.rank:
         torch.manual_seed(state.config.training.seed + progress.step + state.world.rank)
 
-# %% ../nbs/07_train.ipynb #54ddbce7
+# %% ../nbs/07_train.ipynb #12476039
 def resolve(
     model: nn.Module,
     data: Any,
@@ -746,7 +792,7 @@ def resolve(
     refuse_misplaced(settings, facts, data)
     return with_settings(base, **{**facts, **settings}), checkpoint
 
-# %% ../nbs/07_train.ipynb #d90b105c
+# %% ../nbs/07_train.ipynb #fee3d05c
 def set_up(
     model: nn.Module,
     data: Any,
@@ -775,7 +821,7 @@ def set_up(
         fingerprint(train), sums=torch.zeros(3, device=device),
     )  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #3008fb42
+# %% ../nbs/07_train.ipynb #8ea62ffc
 def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -> nn.Module:
     "The model as the loop calls it: shared between processes, compiled; names of weights stay those of the model."
     forward = model
@@ -790,7 +836,7 @@ def describe_model(model: nn.Module, train: Any) -> None:
         if getattr(train, name, None) is not None:
             setattr(model, name, getattr(train, name))
 
-# %% ../nbs/07_train.ipynb #57ca059e
+# %% ../nbs/07_train.ipynb #8052f28d
 def open_run(
     state: TrainState,
     checkpoint: dict[str, Any] | None,
@@ -824,7 +870,7 @@ def open_folder(state: TrainState, folder: Path) -> None:
 
         state.progress.writer = SummaryWriter(folder, purge_step=state.progress.step + 1 if state.progress.step else None)
 
-# %% ../nbs/07_train.ipynb #50bf305e
+# %% ../nbs/07_train.ipynb #fbd36ebf
 VALID = ("loss", "accuracy", "precision", "recall", "f1")
 COLUMNS = ("epoch", "step", "train_loss", "train_accuracy", *(f"valid_{k}" for k in VALID), "lr", "images_per_second", "data_seconds", "seconds")
 
@@ -847,7 +893,7 @@ def write_row(state: TrainState, row: dict[str, Any]) -> None:
         if name not in ("epoch", "step") and value is not None:
             state.progress.writer.add_scalar(f"epoch/{name}", value, row["step"])
 
-# %% ../nbs/07_train.ipynb #2ab4a564
+# %% ../nbs/07_train.ipynb #4d4e2584
 @contextmanager
 def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     "Let the first Ctrl-C wait for the end of the step; a second one strikes at once."
@@ -871,7 +917,7 @@ def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../nbs/07_train.ipynb #61151335
+# %% ../nbs/07_train.ipynb #7447b8cf
 def tell(
     state: TrainState,
     event: str,  # "start", "step", "epoch" or "end"
@@ -895,7 +941,7 @@ def bar(
     done = state.batch // state.config.training.grad_accumulation
     return tqdm(groups, f"epoch {p.epoch + 1}/{p.epochs}{known}", p.steps_per_epoch, leave=False, disable=hidden, initial=done, unit="step")
 
-# %% ../nbs/07_train.ipynb #d382af58
+# %% ../nbs/07_train.ipynb #f7c1ed01
 SAVE_EVERY = 600.0  # seconds between two checkpoints within an epoch
 
 
@@ -923,7 +969,7 @@ def halted(
         return wanted
     return not state.losses and float(state.world.sum(torch.tensor(float(wanted), device=state.device))) > 0
 
-# %% ../nbs/07_train.ipynb #50b17204
+# %% ../nbs/07_train.ipynb #03daccc7
 def end_epoch(
     state: TrainState,
 ) -> None:
@@ -948,7 +994,7 @@ def end_epoch(
     write_row(state, row)
     tell(state, "epoch")
 
-# %% ../nbs/07_train.ipynb #3f871ffc
+# %% ../nbs/07_train.ipynb #1ecd6f73
 def close_run(
     state: TrainState,
     pressed: list[bool],  # from `hold_interrupt`
@@ -965,7 +1011,7 @@ def close_run(
         raise KeyboardInterrupt
     finish(state)
 
-# %% ../nbs/07_train.ipynb #6869712b
+# %% ../nbs/07_train.ipynb #d29a150c
 def finish(
     state: TrainState,
 ) -> None:
@@ -982,7 +1028,7 @@ def finish(
     if progress.writer is not None:
         progress.writer.close()
 
-# %% ../nbs/07_train.ipynb #92d657ff
+# %% ../nbs/07_train.ipynb #4fa3c927
 def fit(
     model: nn.Module,  # a ViT, or any module from images to logits; trained in place
     data: Any,  # ImageData, ImageSet, or any iterable of `(images, labels)` batches
@@ -1016,7 +1062,7 @@ def fit(
         close_run(state, pressed)
     return state.progress.history
 
-# %% ../nbs/07_train.ipynb #a261bf75
+# %% ../nbs/07_train.ipynb #fc078ede
 def make_model(
     config: Config,
     data: ImageData,
@@ -1037,7 +1083,7 @@ def make_model(
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
     return model
 
-# %% ../nbs/07_train.ipynb #e25ece9d
+# %% ../nbs/07_train.ipynb #832a1c6f
 @dataclass
 class Run:
     "A run opened from its folder."
@@ -1057,7 +1103,7 @@ def read_test(
     found = json.loads((folder / "test.json").read_text())
     return Metrics(**{**found, "confusion": torch.tensor(found["confusion"])})
 
-# %% ../nbs/07_train.ipynb #46f52cca
+# %% ../nbs/07_train.ipynb #46b3cc2b
 def load_run(
     path: str | Path,  # a run folder, or a checkpoint in it
     which: str = "best",  # in a folder: "best" or "last"
@@ -1080,7 +1126,7 @@ def load_run(
         raise ValueError(f"{path} cannot be used: {str(error).splitlines()[0]}") from None
     return Run(model.eval(), config, history, path)
 
-# %% ../nbs/07_train.ipynb #6fdfbf85
+# %% ../nbs/07_train.ipynb #bf1bd81b
 @dataclass(frozen=True)
 class Estimate:
     "What a run will take."
@@ -1111,7 +1157,7 @@ def free_memory(
         pass
     return min(free, default=None)
 
-# %% ../nbs/07_train.ipynb #b4b014b2
+# %% ../nbs/07_train.ipynb #a7565af7
 def count_saved_values(
     arguments: dict[str, Any],  # of the ViT
     fused: bool = True,  # attention that never stores its weights
@@ -1129,7 +1175,7 @@ def count_tokens(arguments: dict[str, Any]) -> int:
     "Tokens `T` of an image: patches, class token, registers."
     return (arguments["image_size"] // arguments["patch_size"]) ** 2 + (arguments["pool"] == "cls") + arguments["num_registers"]
 
-# %% ../nbs/07_train.ipynb #1c5152c2
+# %% ../nbs/07_train.ipynb #2b200d9f
 @functools.lru_cache(maxsize=64)
 def measure_speed(
     arguments: tuple[tuple[str, Any], ...],  # of a ViT, as sorted pairs
@@ -1156,7 +1202,7 @@ def measure_speed(
         times.append(time.perf_counter() - began)
     return min(times) / size * count_multiply_adds(**full) / count_multiply_adds(**short)
 
-# %% ../nbs/07_train.ipynb #85a80997
+# %% ../nbs/07_train.ipynb #caec2d67
 def estimate(
     config: Config,
     num_images: int,  # of the training part
