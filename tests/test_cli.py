@@ -247,7 +247,7 @@ def test_resume_goes_on_in_the_same_folder(folder, monkeypatch):
 def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
     words = sets(*TINY, "training.epochs=5000", f"training.runs_dir={tmp_path}")
     process = subprocess.Popen([*VIT, "train", *words], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 100
+    until = time.monotonic() + 300
     while not list(tmp_path.glob("*/best.pth")) and process.poll() is None and time.monotonic() < until:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
