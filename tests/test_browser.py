@@ -88,28 +88,32 @@ def jupyterlab(root: Path):
         shutil.rmtree(home, ignore_errors=True)
 
 
-def open_and_run(page, base: str, token: str, get, name: str, seconds: float = 120):
+def open_and_run(page, base: str, token: str, get, name: str, seconds: float = 300):
     "Open a notebook and run all its cells; *Run All* clicked before the kernel is really there would be dropped."
     from playwright.sync_api import expect
 
     page.goto(f"{base}/lab/tree/{name}?token={token}")
     notebook = page.locator(".jp-NotebookPanel:visible")
     notebook.locator(".jp-Notebook").wait_for(timeout=60_000)
-    for _ in range(240):
+
+    def listed() -> list:
         try:
-            kernels = get("/api/kernels")
+            return get("/api/kernels")
         except OSError:  # the list can fail while the kernel starts
-            kernels = []
+            return []
+
+    for _ in range(480):
+        kernels = listed()
         if len(kernels) == 1 and kernels[0]["execution_state"] == "idle" and kernels[0]["connections"] >= 1:
             break
         time.sleep(0.25)
-    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=30_000)
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=120_000)
     page.wait_for_timeout(1000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     end = time.monotonic() + seconds
     page.wait_for_timeout(1500)
-    while get("/api/kernels")[0]["execution_state"] != "idle":
+    while notebook.locator(".jp-CodeCell .jp-InputPrompt", has_text="*").count() or [kernel["execution_state"] for kernel in listed()] != ["idle"]:
         assert time.monotonic() < end, "the lesson did not finish"
         page.wait_for_timeout(250)
     return notebook

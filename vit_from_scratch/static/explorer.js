@@ -28,6 +28,7 @@ function colours(name) {                       // 256 colours, three bytes each
 
 function h(tag, props = {}, ...children) {     // make an element
   const node = document.createElement(tag);
+  if (/^(button|input|select|canvas)$/.test(tag)) node.setAttribute("data-lm-suppress-shortcuts", "true");   // else JupyterLab takes the arrow keys
   for (const [key, value] of Object.entries(props)) {
     if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
     else if (key === "class") node.className = value;
@@ -587,7 +588,7 @@ KINDS.augmentation = augmentation;
 
 // ---------------------------------------- hosts
 function render({ model, el }) {
-  const root = h("section", { class: `vfs vfs-${model.get("kind")}`, id: `vfs-view-${++serial}`, "aria-label": model.get("title"), "data-lm-suppress-shortcuts": "true" });   // JupyterLab keeps its own keys out of here
+  const root = h("section", { class: `vfs vfs-${model.get("kind")}`, id: `vfs-view-${++serial}`, "aria-label": model.get("title") });
   el.append(root);
   const host = connection(model, root);
   KINDS[model.get("kind")](model, root, host);
