@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['app', 'Settings', 'RunPath', 'main', 'memory_needed', 'check_memory', 'open_data', 'name_run', 'train',
            'run_training', 'describe_cost', 'describe_result', 'describe_metrics', 'open_model', 'evaluate_run',
-           'preset_of', 'predict_images', 'draw_attention', 'list_presets', 'show_info', 'check_training']
+           'open_part', 'preset_of', 'predict_images', 'name_classes', 'draw_attention', 'list_presets', 'show_info',
+           'check_training']
 
-# %% ../nbs/11_cli.ipynb #0f4b4123
+# %% ../nbs/11_cli.ipynb #fbce8e80
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ import typer
 
 from .config import PRESETS, Config, ConfigError, as_text, config_json, preset, resolve, with_overrides, with_settings
 
-# %% ../nbs/11_cli.ipynb #884a584c
+# %% ../nbs/11_cli.ipynb #95e3bcab
 app = typer.Typer(
     name="vit",
     help="Train a Vision Transformer, measure it, and look at what it learned.",
@@ -36,7 +37,7 @@ Settings = Annotated[
 ]
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run folder such as runs/20260131-120000-shapes, a checkpoint in it, or the name of a model that comes with the package.")]
 
-# %% ../nbs/11_cli.ipynb #5bdd431c
+# %% ../nbs/11_cli.ipynb #2b57978c
 def main(
     arguments: Sequence[str] | None = None,  # words of the command line; None: those of this process
 ) -> None:
@@ -60,7 +61,7 @@ def _complain(message: Any) -> None:
     line = " ".join(str(message).split()) or type(message).__name__
     print(f"vit: {line}".encode("ascii", "backslashreplace").decode() if not line.isprintable() else f"vit: {line}", file=sys.stderr)
 
-# %% ../nbs/11_cli.ipynb #60fa9968
+# %% ../nbs/11_cli.ipynb #dfe5bbe9
 def _first_process() -> bool:
     "Whether this process does the talking; `torchrun` starts several."
     return os.environ.get("RANK", "0") == "0"
@@ -71,7 +72,7 @@ def _say(text: str = "") -> None:
     if _first_process():
         typer.echo(text)
 
-
+# %% ../nbs/11_cli.ipynb #7efb5f9a
 def _table(
     rows: Sequence[Sequence[Any]],  # the first one holds the headings
 ) -> str:
@@ -92,7 +93,7 @@ def _duration(seconds: float) -> str:
     minutes, hours = seconds / 60, seconds / 3600
     return f"{hours:.1f} h" if hours >= 2 else f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"
 
-# %% ../nbs/11_cli.ipynb #07b6dedd
+# %% ../nbs/11_cli.ipynb #3c3d8eef
 def memory_needed(
     config: Config,  # of the run
     facts: dict[str, int],  # `num_images, image_size, in_channels, num_classes` of the data
@@ -107,7 +108,7 @@ def memory_needed(
     saved = count_saved_values(arguments, fused=device.type != "cpu", mixed=device.type != "cpu")
     return int(4 * (4 * count_parameters(**arguments) + config.training.batch_size * saved))
 
-
+# %% ../nbs/11_cli.ipynb #ebb70461
 def check_memory(
     config: Config,  # of the run
     facts: dict[str, int],  # `num_images, image_size, in_channels, num_classes` of the data
@@ -132,7 +133,7 @@ def check_memory(
     advice = ", or ".join(answers or pairs[:1]) or "only a smaller model"
     raise ConfigError(f"this run needs about {_bytes(memory_needed(config, facts, device))} of memory and {_bytes(free)} are free; this fits: {advice}")
 
-# %% ../nbs/11_cli.ipynb #c9969317
+# %% ../nbs/11_cli.ipynb #ffe0a6a0
 def open_data(
     config: Config,  # settings of a run
 ):  # the `ImageData`
@@ -151,7 +152,7 @@ def name_run(
         raise ConfigError(f"--name {ascii(name)[:60]}: use letters, digits, '-', '_' and '.', beginning with a letter or a digit; for example first-try")
     return Path(config.training.runs_dir) / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
 
-# %% ../nbs/11_cli.ipynb #a04a38d1
+# %% ../nbs/11_cli.ipynb #c40686d7
 _ALL = "\b\nEvery setting, with its default:\n" + "\n".join(
     f"  {name:34s} {info.description} [{as_text(info.default)}]"
     for section, field in Config.model_fields.items() for key, info in field.annotation.model_fields.items() for name in [f"{section}.{key}"]
@@ -176,7 +177,7 @@ def train(
     run_dir = name_run(config, name or preset or config.dataset.name)
     run_training(config, None if config.training.resume_path else run_dir)
 
-# %% ../nbs/11_cli.ipynb #0ee3ef89
+# %% ../nbs/11_cli.ipynb #1207dd6d
 def run_training(
     config: Config,  # settings of the run
     run_dir: Path | None,  # its folder; None: the one it is resumed from
@@ -202,7 +203,7 @@ def run_training(
         raise typer.Exit(130) from None
     _say(describe_result(history, data))
 
-# %% ../nbs/11_cli.ipynb #54d42882
+# %% ../nbs/11_cli.ipynb #d53a016c
 def describe_cost(
     found: Any,  # the `Estimate`
     config: Config,  # settings of the run
@@ -217,7 +218,7 @@ def describe_cost(
         f"for {config.training.epochs} epochs"
     )
 
-
+# %% ../nbs/11_cli.ipynb #3da5a193
 def describe_result(
     history: Any,  # the `History`
     data: Any,  # the `ImageData`
@@ -241,7 +242,7 @@ def describe_metrics(
     names = ("loss", "accuracy", "precision", "recall", "f1")
     return _table([["part", "images", *names], [part, metrics.num_images, *(float(getattr(metrics, name)) for name in names)]])
 
-# %% ../nbs/11_cli.ipynb #44034137
+# %% ../nbs/11_cli.ipynb #f4b50646
 def open_model(
     run: str,  # run folder, checkpoint, or the name of a shipped model
 ):  # the model in evaluation mode, and the `Config` of its run, None for a shipped one
@@ -256,7 +257,7 @@ def open_model(
         return ViT.from_shipped(run), None
     raise ConfigError(f"there is no run {ascii(run)[:120]}; give a run folder, a checkpoint in it, or the name of a model that comes with the package")
 
-
+# %% ../nbs/11_cli.ipynb #aaccd620
 @app.command("evaluate")
 def evaluate_run(
     run: RunPath,
@@ -270,17 +271,27 @@ def evaluate_run(
     model, config = open_model(run)
     if part not in ("train", "valid", "test"):
         raise ConfigError(f"--part {ascii(part)[:60]}: choose train, valid or test")
-    own = dict(image_size=model.arguments["image_size"], mean=tuple(model.mean), std=tuple(model.std), resume_path=None)
-    config = with_overrides(with_settings(config or preset_of(run), **own), settings or [])
-    data = open_data(config)
-    if list(data.classes) != list(model.classes):
-        raise ConfigError(f"the model knows the classes {', '.join(model.classes[:3])}, …; the data has {', '.join(data.classes[:3])}, …")
-    if getattr(data, part) is None:
-        raise ConfigError(f"this data has no {part} part")
     from vit_from_scratch.train import evaluate, pick_device
 
+    own = dict(image_size=model.arguments["image_size"], mean=tuple(model.mean), std=tuple(model.std), resume_path=None)
+    config = with_overrides(with_settings(config or preset_of(run), **own), settings or [])
     device = pick_device(config.training.device)
-    typer.echo(describe_metrics(evaluate(model.to(device), getattr(data, part).with_settings(shuffle=False, augment=None, device=device), device), part))
+    images = open_part(config, part, model.classes).with_settings(shuffle=False, augment=None, device=device)
+    typer.echo(describe_metrics(evaluate(model.to(device), images, device), part))
+
+# %% ../nbs/11_cli.ipynb #681388d9
+def open_part(
+    config: Config,  # settings of the run
+    part: str,  # train, valid or test
+    classes: Sequence[str],  # that the model knows
+):  # the part, an `ImageSet` or `StreamedSet`
+    "One part of a data set; other classes than the model's are refused."
+    data = open_data(config)
+    if list(data.classes) != list(classes):
+        raise ConfigError(f"the model knows the classes {', '.join(classes[:3])}, …; the data has {', '.join(data.classes[:3])}, …")
+    if getattr(data, part) is None:
+        raise ConfigError(f"this data has no {part} part")
+    return getattr(data, part)
 
 
 def preset_of(
@@ -289,7 +300,7 @@ def preset_of(
     "The settings a shipped model was trained with: those of the preset of its name."
     return preset(name if name in PRESETS else "shapes")
 
-# %% ../nbs/11_cli.ipynb #8c52cc40
+# %% ../nbs/11_cli.ipynb #1657e9fe
 @app.command("predict")
 def predict_images(
     run: RunPath,
@@ -311,14 +322,25 @@ def predict_images(
     pixels = read_images(images, model.arguments["image_size"], squash)
     served = ImageSet(pixels, torch.zeros(len(pixels), dtype=torch.long), tuple(model.classes), tuple(model.mean), tuple(model.std))
     probabilities, _ = predict(model, served)
-    best = probabilities.topk(min(top, len(model.classes)))
-    rows = [["image", "class", "probability"]]
-    for path, shares, classes in zip(images, best.values.tolist(), best.indices.tolist(), strict=True):
-        rows += [[path, model.classes[k], f"{share:.1%}"] for share, k in zip(shares, classes, strict=True)]
+    rows = name_classes(images, probabilities, model.classes, top)
     if attention is not None:
         draw_attention(model, served, attention)
         rows.append(["attention", str(attention), ""])
     typer.echo(_table(rows))
+
+# %% ../nbs/11_cli.ipynb #3feebc9e
+def name_classes(
+    images: Sequence[str],  # file names
+    probabilities: Any,  # `(M, K)`
+    classes: Sequence[str],  # names of the `K` classes
+    top: int,  # classes per image
+) -> list[list[str]]:  # rows of a table, headings first
+    "The most probable classes of each image."
+    best = probabilities.topk(min(top, len(classes)))
+    rows = [["image", "class", "probability"]]
+    for path, shares, found in zip(images, best.values.tolist(), best.indices.tolist(), strict=True):
+        rows += [[path, classes[k], f"{share:.1%}"] for share, k in zip(shares, found, strict=True)]
+    return rows
 
 
 def draw_attention(
@@ -331,7 +353,7 @@ def draw_attention(
 
     plot_cls_attention(model, next(served.epoch(0))[0]).savefig(path)
 
-# %% ../nbs/11_cli.ipynb #13a1c4cc
+# %% ../nbs/11_cli.ipynb #3d682607
 @app.command("presets")
 def list_presets() -> None:
     """List the presets.
@@ -352,7 +374,7 @@ def list_presets() -> None:
     for name, found in PRESETS.items():
         typer.echo(f"{name}: {found.about}")
 
-# %% ../nbs/11_cli.ipynb #bc080c30
+# %% ../nbs/11_cli.ipynb #6ed59b01
 @app.command("info")
 def show_info(
     check: Annotated[bool, typer.Option("--check", help="Take 20 training steps, and fail if the loss does not fall.")] = False,
@@ -372,16 +394,17 @@ def show_info(
     chosen = pick_device(with_settings(Config(), device=device).training.device)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "pydantic", "typer"))
     typer.echo(f"vit_from_scratch {version('vit-from-scratch')}, Python {platform.python_version()}, {packages}")
-    typer.echo(f"cpu: {torch.get_num_threads()} threads, bfloat16 {'in hardware' if cpu_has_bfloat16() else 'not in hardware'}")
+    quick = {True: "bfloat16 in hardware", False: "no bfloat16 in hardware"}
+    typer.echo(f"cpu: {torch.get_num_threads()} threads, {quick[cpu_has_bfloat16()]}")
     for i in range(torch.cuda.device_count()):
-        typer.echo(f"cuda:{i}: {torch.cuda.get_device_name(i)}, bfloat16 {'in hardware' if torch.cuda.is_bf16_supported(including_emulation=False) else 'not in hardware'}")
+        typer.echo(f"cuda:{i}: {torch.cuda.get_device_name(i)}, {quick[torch.cuda.is_bf16_supported(including_emulation=False)]}")
     typer.echo("mps: available" if torch.backends.mps.is_available() else "mps: not available")
     free = free_memory(chosen)
     typer.echo(f"a run would use {chosen} in {str(pick_precision('auto', chosen)).removeprefix('torch.')}" + (f", {_bytes(free)} free" if free else ""))
     if check:
         typer.echo(check_training(device))
 
-
+# %% ../nbs/11_cli.ipynb #f8d33dc4
 def check_training(
     device: str = "auto",  # auto, cuda, mps or cpu
 ) -> str:
@@ -400,7 +423,7 @@ def check_training(
         raise RuntimeError(f"the loss went from {first:.3f} to {last:.3f} in {len(losses)} steps; this installation does not train")
     return f"check: {len(losses)} training steps, loss {first:.3f} -> {last:.3f}"
 
-# %% ../nbs/11_cli.ipynb #f7367d05
+# %% ../nbs/11_cli.ipynb #8d83a2cc
 #| eval: false
 if __name__ == "__main__" and "__file__" in globals():  # started with `python -m`; a notebook has no file
     main()
