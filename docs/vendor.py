@@ -11,6 +11,7 @@ FILES = {  # in the site: in node_modules
     "embed-amd.js": "@jupyter-widgets/html-manager/dist/embed-amd.js",
     "anywidget.js": "anywidget/dist/index.js",
     "mathjax/tex-mml-chtml.js": "mathjax/es5/tex-mml-chtml.js",
+    "mathjax/input/tex/extensions": "mathjax/es5/input/tex/extensions",  # \boldsymbol and the like, loaded when a page uses them
     "mathjax/output/chtml/fonts": "mathjax/es5/output/chtml/fonts",
 }
 

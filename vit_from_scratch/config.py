@@ -9,7 +9,7 @@ __all__ = ['Text', 'Count', 'Share', 'Rate', 'Channels', 'SECTIONS', 'SETTINGS',
            'build', 'parse_value', 'with_settings', 'with_overrides', 'Preset', 'preset', 'config_json',
            'config_from_json', 'save_config', 'load_config', 'differences', 'check_resumable', 'resolve']
 
-# %% ../nbs/06_config.ipynb #7aabe77f
+# %% ../nbs/06_config.ipynb #30f2f81e
 import difflib
 import functools
 import json
@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-# %% ../nbs/06_config.ipynb #9e310752
+# %% ../nbs/06_config.ipynb #b03e84dd
 class ConfigError(ValueError):
     "A setting that cannot be used; the message is one line for the person who wrote it."
 
@@ -54,14 +54,14 @@ def setting(
     "A field of a section."
     return Field(default, description=about, **rule)
 
-# %% ../nbs/06_config.ipynb #6e682b0c
+# %% ../nbs/06_config.ipynb #f9c24285
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Channels = Annotated[tuple[float, ...], Field(min_length=1, max_length=64)]
 
-# %% ../nbs/06_config.ipynb #96ffc6ab
+# %% ../nbs/06_config.ipynb #6032fe22
 class ModelSettings(Section):
     "What is built: the arguments of `ViT`, and where its first weights come from."
 
@@ -101,7 +101,7 @@ class ModelSettings(Section):
                              f"nearest patch size: {near}")
         return self
 
-# %% ../nbs/06_config.ipynb #e6bf13fd
+# %% ../nbs/06_config.ipynb #db6f6756
 class TransformSettings(Section):
     "What happens to a training image before the model sees it: the fields of `Augment`."
 
@@ -123,7 +123,7 @@ class TransformSettings(Section):
                              f"then the largest; for example 0.2,1")
         return self
 
-# %% ../nbs/06_config.ipynb #455d8b9f
+# %% ../nbs/06_config.ipynb #63e21738
 class DatasetSettings(Section):
     "Which images, from where."
 
@@ -149,7 +149,7 @@ class DatasetSettings(Section):
             raise ValueError(f"dataset.std={min(self.std):g} must be above 0 in every channel")
         return self
 
-# %% ../nbs/06_config.ipynb #8c809c54
+# %% ../nbs/06_config.ipynb #a7ce8657
 class OptimizerSettings(Section):
     "How a gradient becomes a step."
 
@@ -193,7 +193,7 @@ class TrainingSettings(Section):
     resume_path: Text | None = setting(None, "last.pth of a run to go on with; none: a new run")
     monitor: Literal["accuracy", "loss"] = setting("accuracy", "validation figure that chooses best.pth")
 
-# %% ../nbs/06_config.ipynb #1a90002c
+# %% ../nbs/06_config.ipynb #c6f81533
 class Config(Section):
     "Everything that decides how a run comes out."
 
@@ -218,7 +218,7 @@ class Config(Section):
             raise ValueError(f"training.precision='float16' needs training.device='cuda', not {self.training.device!r}; nearest choice: 'float32'")
         return self
 
-# %% ../nbs/06_config.ipynb #e73a9e3e
+# %% ../nbs/06_config.ipynb #070f9a3f
 SECTIONS = {name: field.annotation for name, field in Config.model_fields.items()}
 SETTINGS = {field: f"{name}.{field}" for name, section in SECTIONS.items() for field in section.model_fields}
 _ALIASES = {
@@ -244,7 +244,7 @@ def _nearest_name(name: str) -> str:
     near = [_ALIASES[bare]] if bare in _ALIASES else difflib.get_close_matches(bare, SETTINGS, n=1)
     return SETTINGS[near[0]] if near else difflib.get_close_matches(name, SETTINGS.values(), n=1, cutoff=0)[0]
 
-# %% ../nbs/06_config.ipynb #c50ae8ef
+# %% ../nbs/06_config.ipynb #72943f13
 def _quoted(value: Any) -> str:
     "A value as it is quoted in a message: on one line, and short."
     text = repr(as_text(value) if isinstance(value, tuple) else value)
@@ -259,7 +259,7 @@ def as_text(
         return ",".join(map(as_text, value))
     return str(value).lower() if value is None or isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
-# %% ../nbs/06_config.ipynb #0073acb2
+# %% ../nbs/06_config.ipynb #f6d77929
 def rule_of(
     name: str,  # full name, `section.field`
 ) -> str:
@@ -288,7 +288,7 @@ def _in_words(schema: dict) -> str:
     limits = [f"{word} {schema[key]:.12g}" for key, word in words.items() if key in schema and schema["type"] != "null"]
     return " ".join([kinds[schema["type"]], " and ".join(limits)]).strip()
 
-# %% ../nbs/06_config.ipynb #c1df7b98
+# %% ../nbs/06_config.ipynb #c89a3249
 def nearest_choice(
     name: str,  # full name, `section.field`
     value: Any,  # a value that was refused
@@ -308,7 +308,7 @@ def nearest_choice(
         return default
     return str(max(whole[0].get("minimum", -math.inf), min(whole[0].get("maximum", math.inf), round(number))))
 
-# %% ../nbs/06_config.ipynb #22e62d34
+# %% ../nbs/06_config.ipynb #8c9635c2
 def build(
     tree: dict[str, dict[str, Any]],  # values by section and field
 ) -> Config:
@@ -329,7 +329,7 @@ def build(
     near = difflib.get_close_matches(name, SECTIONS, n=1, cutoff=0)[0]
     raise ConfigError(f"{_quoted(name)} is not a section of settings; nearest: {near} (all: {', '.join(SECTIONS)})")
 
-# %% ../nbs/06_config.ipynb #0bec3511
+# %% ../nbs/06_config.ipynb #440caa03
 def parse_value(
     name: str,  # full name, `section.field`
     text: Any,  # what was written; anything that is not text is passed on as it is
@@ -356,7 +356,7 @@ def with_settings(
         tree[section][field] = parse_value(f"{section}.{field}", value)
     return build(tree)
 
-# %% ../nbs/06_config.ipynb #13082edd
+# %% ../nbs/06_config.ipynb #fdf34da5
 def with_overrides(
     config: Config,  # where to start; it stays as it is
     overrides: Iterable[str],  # `section.field=value`, as on the command line
@@ -374,7 +374,7 @@ def with_overrides(
         changes[name] = value
     return with_settings(config, **{name.split(".")[1]: value for name, value in changes.items()})
 
-# %% ../nbs/06_config.ipynb #027d8cd3
+# %% ../nbs/06_config.ipynb #7a5ed298
 class Preset(NamedTuple):
     "A named starting point."
 
@@ -382,7 +382,7 @@ class Preset(NamedTuple):
     measured: str  # the result it reached, with hardware and date; or that nobody has measured it yet
     settings: dict[str, Any]  # what differs from the defaults, by bare name
 
-# %% ../nbs/06_config.ipynb #65c72411
+# %% ../nbs/06_config.ipynb #8f2e3c3f
 _small = dict(image_size=32, patch_size=4, embed_dim=128, depth=8, num_heads=4)
 _recipe = dict(
     algorithm="muon", muon_lr=0.006, lr=2e-3, weight_decay=0.05, warmup_epochs=3.0, schedule="cosine", min_lr=0.0, label_smoothing=0.1,
@@ -390,7 +390,8 @@ _recipe = dict(
 )  # fmt: skip
 PRESETS = {
     "shapes": Preset(
-        "built-in images of ten shapes in clutter; no download, about a minute on two CPU cores", "not measured yet",
+        "built-in images of ten shapes in clutter; no download, about a minute and a half on two CPU cores",
+        "test accuracy 0.9955 with seed 0, 88 s from start to figures (two cores of an AMD EPYC with AVX2, 2026-11-22)",
         dict(image_size=32, patch_size=4, embed_dim=64, depth=4, num_heads=4, algorithm="muon", lr=2e-3, muon_lr=0.02, weight_decay=0.01, epochs=3,
              batch_size=128, warmup_epochs=0.3, name="shapes")),
     "cifar10": Preset(
@@ -409,7 +410,7 @@ PRESETS = {
              randaugment_ops=2, randaugment_magnitude=10.0, mixup=0.2, epochs=90, batch_size=1024, compile=True)),
 }  # fmt: skip
 
-# %% ../nbs/06_config.ipynb #a93fa08a
+# %% ../nbs/06_config.ipynb #d28d1520
 def preset(
     name: str = "shapes",  # one of `PRESETS`
 ) -> Config:
@@ -419,7 +420,7 @@ def preset(
         raise ConfigError(f"there is no preset {_quoted(name)}; nearest: {near} (all: {', '.join(PRESETS)})")
     return with_settings(Config(), **PRESETS[name].settings)
 
-# %% ../nbs/06_config.ipynb #cf18a967
+# %% ../nbs/06_config.ipynb #60d8c590
 def config_json(
     config: Config,  # a configuration
 ) -> str:
@@ -443,7 +444,7 @@ def config_from_json(
         raise ConfigError(f"{missing[0]} and {len(missing) - 1} more settings are missing; this was written by another version, or edited")
     return config
 
-# %% ../nbs/06_config.ipynb #283db2ca
+# %% ../nbs/06_config.ipynb #a46782b2
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     "A JSON object; a key that appears twice is refused."
     names = [name for name, _ in pairs]
@@ -471,7 +472,7 @@ def load_config(
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
-# %% ../nbs/06_config.ipynb #46f84e16
+# %% ../nbs/06_config.ipynb #40c09ae8
 _FREE = {"dropout", "attn_dropout", "drop_path", "init_from", "init_new_head", "init_resize", "root", "download", "num_workers", "in_memory"}
 
 
@@ -495,7 +496,7 @@ def check_resumable(
         if name == "optimizer.algorithm" or (section in ("model", "dataset") and field not in _FREE):
             raise ConfigError(f"{name}={_quoted(new)}: the checkpoint was trained with {as_text(old)}, and going on cannot change that; start a new run")
 
-# %% ../nbs/06_config.ipynb #74491221
+# %% ../nbs/06_config.ipynb #53663544
 def resolve(
     preset_name: str | None,  # a preset; `None`: `shapes`, or what the checkpoint was trained with
     overrides: Iterable[str],  # `section.field=value`, from left to right

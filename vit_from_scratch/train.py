@@ -10,14 +10,15 @@ __all__ = ['CHECKPOINT', 'CHECKPOINT_TYPES', 'VALID', 'COLUMNS', 'SAVE_EVERY', '
            'fingerprint', 'place', 'batch_groups', 'check_batch', 'train_step', 'move_weights', 'read_losses',
            'explain_divergence', 'seed_everything', 'random_states', 'restore_random_states', 'write_safely',
            'save_state', 'to_plain', 'read_checkpoint', 'check_same_run', 'load_optimizers', 'restore_state', 'resolve',
-           'set_up', 'wrap', 'describe_model', 'open_run', 'open_folder', 'write_metrics', 'write_row',
+           'keep_buffers', 'set_up', 'wrap', 'describe_model', 'open_run', 'open_folder', 'write_metrics', 'write_row',
            'hold_interrupt', 'tell', 'bar', 'end_step', 'halted', 'end_epoch', 'close_run', 'finish', 'fit',
            'make_model', 'Run', 'read_test', 'load_run', 'Estimate', 'free_memory', 'count_saved_values',
            'count_tokens', 'measure_speed', 'estimate']
 
-# %% ../nbs/07_train.ipynb #54aedbfe
+# %% ../nbs/07_train.ipynb #1762cf9d
 import copy
 import csv
+import ctypes
 import functools
 import io
 import itertools
@@ -36,7 +37,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-# %% ../nbs/07_train.ipynb #1a6c9851
+# %% ../nbs/07_train.ipynb #2413d705
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -49,7 +50,7 @@ from .config import SETTINGS, Config, DatasetSettings, config_from_json, config_
 from .data import Augment, ImageData
 from .vit import ViT, count_multiply_adds, count_parameters, load_weights
 
-# %% ../nbs/07_train.ipynb #77082546
+# %% ../nbs/07_train.ipynb #5f5a41b0
 def pick_device(
     name: str = "auto",  # "auto", "cuda", "mps" or "cpu"
 ) -> torch.device:
@@ -61,7 +62,7 @@ def pick_device(
         raise ValueError(f"device={name!r} is not available here; these are: {', '.join(k for k, here in found.items() if here)}")
     return torch.device(name)
 
-# %% ../nbs/07_train.ipynb #3b24a322
+# %% ../nbs/07_train.ipynb #1a80b328
 def cpu_has_bfloat16() -> bool:
     "Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16); where it does not, they are many times slower than float32."
     probes = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
@@ -81,7 +82,7 @@ def pick_precision(
         name = "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
     return getattr(torch, name)
 
-# %% ../nbs/07_train.ipynb #eb7fa463
+# %% ../nbs/07_train.ipynb #4cd25a6d
 def is_matrix(
     name: str,  # of a parameter, as in `state_dict`
     parameter: Tensor,
@@ -89,7 +90,7 @@ def is_matrix(
     "Whether weight decay applies: matrices yes; biases, norms, tokens and position tables no."
     return parameter.ndim >= 2 and name.endswith("weight")
 
-# %% ../nbs/07_train.ipynb #54580290
+# %% ../nbs/07_train.ipynb #fa105736
 def orthogonalize(
     matrices: Tensor,  # `(n, rows, columns)`
     rounds: int = 5,  # of the Newton-Schulz iteration
@@ -104,7 +105,7 @@ def orthogonalize(
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
-# %% ../nbs/07_train.ipynb #8943f9eb
+# %% ../nbs/07_train.ipynb #42e06b7e
 class Muon(torch.optim.Optimizer):
     "Momentum whose step has equally large directions, for matrices (Jordan et al. 2024); the same steps as `torch.optim.Muon`."
 
@@ -136,7 +137,7 @@ class Muon(torch.optim.Optimizer):
         for p, step in zip(matrices, steps, strict=True):
             p.mul_(1 - lr * group["weight_decay"]).add_(step, alpha=-lr * max(1, rows / columns) ** 0.5)
 
-# %% ../nbs/07_train.ipynb #4364c3d1
+# %% ../nbs/07_train.ipynb #b28b900d
 def make_optimizer(
     config: Config,
     model: nn.Module,
@@ -156,7 +157,7 @@ def make_optimizer(
         optimizers.append(Muon(list(inner.values()), lr=o.muon_lr, momentum=o.momentum, weight_decay=o.weight_decay))
     return optimizers
 
-# %% ../nbs/07_train.ipynb #dfa2758b
+# %% ../nbs/07_train.ipynb #61e8dc77
 def make_schedule(
     config: Config,
     steps_per_epoch: int,  # optimizer steps
@@ -175,7 +176,7 @@ def make_schedule(
 
     return factor
 
-# %% ../nbs/07_train.ipynb #9d0ccbec
+# %% ../nbs/07_train.ipynb #4693cb10
 def set_rates(
     optimizers: list[torch.optim.Optimizer],
     factor: float,  # share of the peak rate
@@ -184,7 +185,7 @@ def set_rates(
     for group in (g for o in optimizers for g in o.param_groups):
         group["lr"] = factor * group.setdefault("peak_lr", group["lr"])
 
-# %% ../nbs/07_train.ipynb #ada19a6a
+# %% ../nbs/07_train.ipynb #e3a19b1f
 @torch.no_grad()
 def update_average(
     average: nn.Module,  # running mean of the weights, changed in place
@@ -199,7 +200,7 @@ def update_average(
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 
-# %% ../nbs/07_train.ipynb #ef8e3607
+# %% ../nbs/07_train.ipynb #fb33004d
 @dataclass(frozen=True)
 class Metrics:
     "How good predictions are; precision, recall and F1 are means over the classes (macro)."
@@ -216,7 +217,7 @@ class Metrics:
         "Plain numbers and lists, for JSON."
         return {**asdict(self), "confusion": self.confusion.tolist()}
 
-# %% ../nbs/07_train.ipynb #9e2b9c7c
+# %% ../nbs/07_train.ipynb #2e2a9a0b
 def make_meters(
     num_classes: int,  # `K`
     device: torch.device,
@@ -234,7 +235,7 @@ def make_meters(
     })  # fmt: skip
     return nn.ModuleDict({"figures": meters, "loss": MeanMetric()}).to(device)
 
-# %% ../nbs/07_train.ipynb #0c6f4a3e
+# %% ../nbs/07_train.ipynb #48ed667a
 @contextmanager
 def evaluating(
     model: nn.Module,
@@ -262,7 +263,7 @@ def answers(
             logits = model(images.to(device, non_blocking=True))
         yield logits.float(), labels.to(device, non_blocking=True)
 
-# %% ../nbs/07_train.ipynb #31f0efc2
+# %% ../nbs/07_train.ipynb #75dfec5f
 def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels, such as `data.test`
@@ -284,7 +285,7 @@ def evaluate(
     confusion = found.pop("confusion").cpu()
     return Metrics(float(meters["loss"].compute()), **{k: float(v) for k, v in found.items()}, confusion=confusion, num_images=int(confusion.sum()))
 
-# %% ../nbs/07_train.ipynb #14ca3375
+# %% ../nbs/07_train.ipynb #76794228
 def predict(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels
@@ -297,7 +298,7 @@ def predict(
     probabilities, labels = zip(*pairs, strict=True)
     return torch.cat(probabilities), torch.cat(labels)
 
-# %% ../nbs/07_train.ipynb #832c3fdf
+# %% ../nbs/07_train.ipynb #7adb1ef0
 @dataclass
 class History:
     "What happened in a run."
@@ -320,7 +321,7 @@ class History:
             return (row["epoch"],)
         return (-row["valid_loss"],) if self.monitor == "loss" else (row["valid_accuracy"], -row["valid_loss"])
 
-# %% ../nbs/07_train.ipynb #99e329d5
+# %% ../nbs/07_train.ipynb #4da2a2e6
 @dataclass
 class Progress:
     "What a callback is told: called with one of these at the start, after every step and epoch, and at the end."
@@ -345,7 +346,7 @@ class Progress:
         "Loss of the step just taken; reading it waits for the device."
         return math.nan if self.loss_tensor is None else float(self.loss_tensor)
 
-# %% ../nbs/07_train.ipynb #8b092f69
+# %% ../nbs/07_train.ipynb #664fb704
 @dataclass(frozen=True)
 class World:
     "The processes that train together, and which of them this is."
@@ -379,7 +380,7 @@ def join_world(
         if began:
             dist.destroy_process_group()
 
-# %% ../nbs/07_train.ipynb #1a2d5259
+# %% ../nbs/07_train.ipynb #a6deb865
 @dataclass
 class TrainState:
     "Everything `fit` works with; `save_state` writes the part that changes."
@@ -412,7 +413,7 @@ class TrainState:
         "What is evaluated: the averaged weights, if there are any."
         return self.model if self.average is None else self.average
 
-# %% ../nbs/07_train.ipynb #2fd4dbe4
+# %% ../nbs/07_train.ipynb #ae70a1a6
 def own_settings(
     model: nn.Module,
     data: Any,
@@ -427,7 +428,7 @@ def own_settings(
         return facts | {"batch_size": data.batch_size} | (asdict(data.augment) if isinstance(data.augment, Augment) else {})
     return facts
 
-# %% ../nbs/07_train.ipynb #39bd4e73
+# %% ../nbs/07_train.ipynb #a735e540
 def refuse_misplaced(
     settings: dict[str, Any],  # as given to `fit`
     facts: dict[str, Any],  # `own_settings`
@@ -443,7 +444,7 @@ def refuse_misplaced(
         if (section == "transform" or name == "batch_size") and not hasattr(data, "with_settings") and not isinstance(data, ImageData):
             raise ValueError(f"{name}={value!r} was given to fit, but this data brings its own batches; use ImageData, or set it in the loader")
 
-# %% ../nbs/07_train.ipynb #0163ece7
+# %% ../nbs/07_train.ipynb #536c1f21
 def count_batches(
     part: Iterable,
 ) -> int:
@@ -469,7 +470,7 @@ def fingerprint(
         facts["checksum"] = zlib.crc32(some.cpu().numpy().tobytes(), zlib.crc32(part.labels.cpu().numpy().tobytes()))
     return facts
 
-# %% ../nbs/07_train.ipynb #7fb00d53
+# %% ../nbs/07_train.ipynb #669fa880
 def place(
     part: Any,  # ImageSet, StreamedSet, any iterable of batches, or None
     config: Config,
@@ -489,7 +490,7 @@ def place(
         return part.with_settings(shuffle=False, augment=None, **share)
     return part.with_settings(shuffle=True, augment=Augment(**config.transform.model_dump()), seed=config.training.seed, **share)
 
-# %% ../nbs/07_train.ipynb #24d0efbc
+# %% ../nbs/07_train.ipynb #ffacb7d3
 def batch_groups(
     state: TrainState,
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:  # the batches of one optimizer step
@@ -510,7 +511,7 @@ def batch_groups(
         yield group
         state.seconds[0] += time.perf_counter() - began
 
-# %% ../nbs/07_train.ipynb #3c24dabe
+# %% ../nbs/07_train.ipynb #c954692f
 def check_batch(
     images: Tensor,
     labels: Tensor,
@@ -525,7 +526,7 @@ def check_batch(
     if labels.ndim == 1 and not labels.is_floating_point() and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < K:
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {K} classes: 0 to {K - 1}; build it with more")
 
-# %% ../nbs/07_train.ipynb #9e530bf7
+# %% ../nbs/07_train.ipynb #08ee2950
 def train_step(
     state: TrainState,
     group: list[tuple[Tensor, Tensor]],  # batches of images and labels
@@ -551,7 +552,7 @@ def train_step(
     state.batch += len(group)
     return step_loss
 
-# %% ../nbs/07_train.ipynb #5a6cb94d
+# %% ../nbs/07_train.ipynb #b75712d2
 def move_weights(
     state: TrainState,
 ) -> None:
@@ -572,7 +573,7 @@ def move_weights(
     if state.average is not None:
         update_average(state.average, state.model, t.ema, progress.step)
 
-# %% ../nbs/07_train.ipynb #c7e6901a
+# %% ../nbs/07_train.ipynb #a52f4f82
 def read_losses(
     state: TrainState,
 ) -> None:
@@ -602,7 +603,7 @@ def explain_divergence(state: TrainState, step: int, value: float) -> str:
     return (f"the loss became {value} at step {step} (epoch {state.progress.epoch + 1}); most likely at fault: {', '.join(suspects)}; "
             f"try lr={c.optimizer.lr / 10:g}, or look for images or labels that are not finite")  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #8902181e
+# %% ../nbs/07_train.ipynb #3f62cee4
 def seed_everything(
     seed: int,
 ) -> None:
@@ -624,7 +625,7 @@ def random_states(
         "device": getattr(torch, device.type).get_rng_state() if device.type in ("cuda", "mps") else None,
     }
 
-# %% ../nbs/07_train.ipynb #3c4ab767
+# %% ../nbs/07_train.ipynb #f9eb4e8a
 def restore_random_states(
     states: dict[str, Any],  # from `random_states`
     device: torch.device,
@@ -636,7 +637,7 @@ def restore_random_states(
     if states["device"] is not None and device.type in ("cuda", "mps"):
         getattr(torch, device.type).set_rng_state(states["device"])
 
-# %% ../nbs/07_train.ipynb #16db08c3
+# %% ../nbs/07_train.ipynb #892c70a5
 def write_safely(
     path: Path,
     content: bytes,
@@ -656,7 +657,7 @@ def write_safely(
             pass
         raise OSError(f"{path} could not be written ({error.strerror}); the run stops, and what was saved before is intact") from None
 
-# %% ../nbs/07_train.ipynb #63dad2c9
+# %% ../nbs/07_train.ipynb #4c05f2d7
 CHECKPOINT = "vit_from_scratch checkpoint 1"
 
 
@@ -687,7 +688,7 @@ def to_plain(value: Any) -> Any:
     "Tuples and tensors as lists."
     return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, (tuple, list)) else value
 
-# %% ../nbs/07_train.ipynb #ebd7ec1b
+# %% ../nbs/07_train.ipynb #1147b7fa
 CHECKPOINT_TYPES = {
     "format": str, "config": str, "arguments": str, "facts": dict, "weights": dict, "average": (dict, type(None)), "optimizers": list, "scaler": dict,
     "random": dict, "position": dict, "seconds": list, "sums": Tensor, "history": dict, "data": dict,
@@ -715,7 +716,7 @@ def read_checkpoint(
         raise ValueError(f"{path} is not a whole checkpoint: {', '.join(sorted(map(str, wrong)))} missing, unknown or of the wrong kind")
     return content
 
-# %% ../nbs/07_train.ipynb #209ee9eb
+# %% ../nbs/07_train.ipynb #d640eb7f
 def check_same_run(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -734,7 +735,7 @@ def check_same_run(
     if changed:
         raise ValueError(f"the checkpoint belongs to other data: {', '.join(changed)}; a resumed run keeps its data")
 
-# %% ../nbs/07_train.ipynb #4dcf34d3
+# %% ../nbs/07_train.ipynb #bad3f5bd
 def load_optimizers(
     optimizers: list[torch.optim.Optimizer],
     saved: list[dict],  # their state dicts
@@ -748,7 +749,7 @@ def load_optimizers(
         for group, settings in zip(optimizer.param_groups, wanted, strict=True):
             group.update(settings, peak_lr=settings["lr"])
 
-# %% ../nbs/07_train.ipynb #424c5e87
+# %% ../nbs/07_train.ipynb #d8619601
 def restore_state(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -774,7 +775,7 @@ def restore_state(
     if state.world.rank:
         torch.manual_seed(state.config.training.seed + progress.step + state.world.rank)
 
-# %% ../nbs/07_train.ipynb #12476039
+# %% ../nbs/07_train.ipynb #16a5b303
 def resolve(
     model: nn.Module,
     data: Any,
@@ -792,7 +793,17 @@ def resolve(
     refuse_misplaced(settings, facts, data)
     return with_settings(base, **{**facts, **settings}), checkpoint
 
-# %% ../nbs/07_train.ipynb #fee3d05c
+# %% ../nbs/07_train.ipynb #df2b567b
+def keep_buffers() -> bool:  # whether the C library took the advice: only glibc does
+    "Ask the C library to keep freed memory for the next step instead of giving it back to the kernel (mallopt(3))."
+    mmap_threshold, trim_threshold = -3, -1  # names of the options in malloc.h
+    try:
+        advise = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(advise(mmap_threshold, 2**30)) and bool(advise(trim_threshold, -1))
+
+# %% ../nbs/07_train.ipynb #b05da1b8
 def set_up(
     model: nn.Module,
     data: Any,
@@ -808,6 +819,8 @@ def set_up(
     parts = (data.train, valid or data.valid, data.test) if isinstance(data, ImageData) else (data, valid, None)
     train, valid, test = (place(part, config, world, device, training=i == 0) for i, part in enumerate(parts))
     seed_everything(t.seed + world.rank)
+    if device.type == "cpu":
+        keep_buffers()
     model.to(device)
     describe_model(model, train)
     steps_per_epoch = -(-count_batches(train) // t.grad_accumulation)
@@ -821,7 +834,7 @@ def set_up(
         fingerprint(train), sums=torch.zeros(3, device=device),
     )  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #8ea62ffc
+# %% ../nbs/07_train.ipynb #77572c2e
 def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -> nn.Module:
     "The model as the loop calls it: shared between processes, compiled; names of weights stay those of the model."
     forward = model
@@ -836,7 +849,7 @@ def describe_model(model: nn.Module, train: Any) -> None:
         if getattr(train, name, None) is not None:
             setattr(model, name, getattr(train, name))
 
-# %% ../nbs/07_train.ipynb #8052f28d
+# %% ../nbs/07_train.ipynb #a28412cc
 def open_run(
     state: TrainState,
     checkpoint: dict[str, Any] | None,
@@ -870,7 +883,7 @@ def open_folder(state: TrainState, folder: Path) -> None:
 
         state.progress.writer = SummaryWriter(folder, purge_step=state.progress.step + 1 if state.progress.step else None)
 
-# %% ../nbs/07_train.ipynb #fbd36ebf
+# %% ../nbs/07_train.ipynb #2d6de133
 VALID = ("loss", "accuracy", "precision", "recall", "f1")
 COLUMNS = ("epoch", "step", "train_loss", "train_accuracy", *(f"valid_{k}" for k in VALID), "lr", "images_per_second", "data_seconds", "seconds")
 
@@ -893,7 +906,7 @@ def write_row(state: TrainState, row: dict[str, Any]) -> None:
         if name not in ("epoch", "step") and value is not None:
             state.progress.writer.add_scalar(f"epoch/{name}", value, row["step"])
 
-# %% ../nbs/07_train.ipynb #4d4e2584
+# %% ../nbs/07_train.ipynb #c4fb6f6b
 @contextmanager
 def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     "Let the first Ctrl-C wait for the end of the step; a second one strikes at once."
@@ -917,7 +930,7 @@ def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../nbs/07_train.ipynb #7447b8cf
+# %% ../nbs/07_train.ipynb #397c0e0b
 def tell(
     state: TrainState,
     event: str,  # "start", "step", "epoch" or "end"
@@ -941,7 +954,7 @@ def bar(
     done = state.batch // state.config.training.grad_accumulation
     return tqdm(groups, f"epoch {p.epoch + 1}/{p.epochs}{known}", p.steps_per_epoch, leave=False, disable=hidden, initial=done, unit="step")
 
-# %% ../nbs/07_train.ipynb #f7c1ed01
+# %% ../nbs/07_train.ipynb #77134e43
 SAVE_EVERY = 600.0  # seconds between two checkpoints within an epoch
 
 
@@ -969,7 +982,7 @@ def halted(
         return wanted
     return not state.losses and float(state.world.sum(torch.tensor(float(wanted), device=state.device))) > 0
 
-# %% ../nbs/07_train.ipynb #03daccc7
+# %% ../nbs/07_train.ipynb #89f57df6
 def end_epoch(
     state: TrainState,
 ) -> None:
@@ -994,7 +1007,7 @@ def end_epoch(
     write_row(state, row)
     tell(state, "epoch")
 
-# %% ../nbs/07_train.ipynb #1ecd6f73
+# %% ../nbs/07_train.ipynb #048994df
 def close_run(
     state: TrainState,
     pressed: list[bool],  # from `hold_interrupt`
@@ -1011,7 +1024,7 @@ def close_run(
         raise KeyboardInterrupt
     finish(state)
 
-# %% ../nbs/07_train.ipynb #d29a150c
+# %% ../nbs/07_train.ipynb #e0292284
 def finish(
     state: TrainState,
 ) -> None:
@@ -1028,7 +1041,7 @@ def finish(
     if progress.writer is not None:
         progress.writer.close()
 
-# %% ../nbs/07_train.ipynb #4fa3c927
+# %% ../nbs/07_train.ipynb #b03863be
 def fit(
     model: nn.Module,  # a ViT, or any module from images to logits; trained in place
     data: Any,  # ImageData, ImageSet, or any iterable of `(images, labels)` batches
@@ -1062,7 +1075,7 @@ def fit(
         close_run(state, pressed)
     return state.progress.history
 
-# %% ../nbs/07_train.ipynb #fc078ede
+# %% ../nbs/07_train.ipynb #553db351
 def make_model(
     config: Config,
     data: ImageData,
@@ -1083,7 +1096,7 @@ def make_model(
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
     return model
 
-# %% ../nbs/07_train.ipynb #832a1c6f
+# %% ../nbs/07_train.ipynb #02c999c4
 @dataclass
 class Run:
     "A run opened from its folder."
@@ -1103,7 +1116,7 @@ def read_test(
     found = json.loads((folder / "test.json").read_text())
     return Metrics(**{**found, "confusion": torch.tensor(found["confusion"])})
 
-# %% ../nbs/07_train.ipynb #46b3cc2b
+# %% ../nbs/07_train.ipynb #d89fe84c
 def load_run(
     path: str | Path,  # a run folder, or a checkpoint in it
     which: str = "best",  # in a folder: "best" or "last"
@@ -1126,7 +1139,7 @@ def load_run(
         raise ValueError(f"{path} cannot be used: {str(error).splitlines()[0]}") from None
     return Run(model.eval(), config, history, path)
 
-# %% ../nbs/07_train.ipynb #bf1bd81b
+# %% ../nbs/07_train.ipynb #8322ca4d
 @dataclass(frozen=True)
 class Estimate:
     "What a run will take."
@@ -1157,7 +1170,7 @@ def free_memory(
         pass
     return min(free, default=None)
 
-# %% ../nbs/07_train.ipynb #a7565af7
+# %% ../nbs/07_train.ipynb #851b40a1
 def count_saved_values(
     arguments: dict[str, Any],  # of the ViT
     fused: bool = True,  # attention that never stores its weights
@@ -1175,7 +1188,7 @@ def count_tokens(arguments: dict[str, Any]) -> int:
     "Tokens `T` of an image: patches, class token, registers."
     return (arguments["image_size"] // arguments["patch_size"]) ** 2 + (arguments["pool"] == "cls") + arguments["num_registers"]
 
-# %% ../nbs/07_train.ipynb #2b200d9f
+# %% ../nbs/07_train.ipynb #00db52a9
 @functools.lru_cache(maxsize=64)
 def measure_speed(
     arguments: tuple[tuple[str, Any], ...],  # of a ViT, as sorted pairs
@@ -1202,7 +1215,7 @@ def measure_speed(
         times.append(time.perf_counter() - began)
     return min(times) / size * count_multiply_adds(**full) / count_multiply_adds(**short)
 
-# %% ../nbs/07_train.ipynb #caec2d67
+# %% ../nbs/07_train.ipynb #5e12a442
 def estimate(
     config: Config,
     num_images: int,  # of the training part
