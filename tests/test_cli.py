@@ -239,6 +239,7 @@ def test_resume_goes_on_in_the_same_folder(folder, monkeypatch):
     assert "do not go together" in refused(*run("train", "--preset", "shapes", *sets(resume)))
     code, out, err = run("train", *sets(resume, "training.epochs=2"))
     assert code == 0, err
+    assert "resumed after 1 epochs and 0 batches" in out and str(folder / "last.pth") in out
     assert f"folder: {folder}" in out and len(list(folder.parent.iterdir())) == 1
     assert len((folder / "metrics.csv").read_text().splitlines()) == 3
 

@@ -26,7 +26,7 @@ KILLS = int(os.environ.get("VIT_KILLS", 4))
 EPOCHS = 6
 RECIPE = dict(
     epochs=EPOCHS, batch_size=32, lr=2e-3, algorithm="muon", warmup_epochs=1, ema=0.9, label_smoothing=0.1, log_every=1, crop_padding=2, flip=True,
-    tensorboard=False, mixup=0.2, device="cpu", precision="float32",
+    tensorboard=False, mixup=0.2, small_sizes=(8,), small_share=0.5, device="cpu", precision="float32",
 )  # fmt: skip
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["vit_from_scratch.train", "torchmetrics"])

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['patchify', 'unpatchify', 'PatchEmbedding', 'sincos_2d', 'resize_pos_embed']
 
-# %% ../nbs/01_patch_embedding.ipynb #17e666d8
+# %% ../nbs/01_patch_embedding.ipynb #df331fd5
 from numbers import Integral
 
 import torch
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-# %% ../nbs/01_patch_embedding.ipynb #9a81d076
+# %% ../nbs/01_patch_embedding.ipynb #9b8884cf
 def _pair(size: int | tuple[int, int], name: str = "image_size") -> tuple[int, int]:
     "`(height, width)` of a size given as one positive whole number or as two"
     pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
@@ -34,7 +34,7 @@ def _check_divisible(height: int, width: int, patch_size: int) -> None:
             "choose a patch_size that divides both sides"
         )
 
-# %% ../nbs/01_patch_embedding.ipynb #d57d303f
+# %% ../nbs/01_patch_embedding.ipynb #92fba6da
 def patchify(
     images: Tensor,  # `(B, C, H, W)`
     patch_size: int,  # side `P` of a square patch, in pixels
@@ -47,7 +47,7 @@ def patchify(
     _check_divisible(*images.shape[-2:], patch_size)
     return rearrange(images, "b c (h p) (w q) -> b (h w) (c p q)", p=patch_size, q=patch_size)
 
-# %% ../nbs/01_patch_embedding.ipynb #76dcc5f6
+# %% ../nbs/01_patch_embedding.ipynb #18e51c9c
 def unpatchify(
     patches: Tensor,  # `(B, N, C*P*P)` as `patchify` made them
     patch_size: int,  # side `P` of a patch, in pixels
@@ -65,7 +65,7 @@ def unpatchify(
         )
     return rearrange(patches, "b (h w) (c p q) -> b c (h p) (w q)", h=rows, w=columns, p=patch_size, q=patch_size)
 
-# %% ../nbs/01_patch_embedding.ipynb #36b8b81d
+# %% ../nbs/01_patch_embedding.ipynb #3b72c9f9
 class PatchEmbedding(nn.Module):
     "Cut images into patches and project each one to a token: `(B, C, H, W) -> (B, N, D)` (ViT paper, equation 1)."
 
@@ -85,14 +85,17 @@ class PatchEmbedding(nn.Module):
         self.grid_size = (height // patch_size, width // patch_size)
         self.num_patches = self.grid_size[0] * self.grid_size[1]
         self.proj = nn.Conv2d(in_channels, embed_dim, kernel_size=patch_size, stride=patch_size)
+        self.any_size = False  # True: take images of any whole number of patches
 
     def forward(self, images: Tensor) -> Tensor:
-        if images.shape[1:] != (self.in_channels, *self.image_size):
+        if self.any_size:
+            _check_divisible(*images.shape[-2:], self.patch_size)
+        elif images.shape[1:] != (self.in_channels, *self.image_size):
             given, wanted = "x".join(map(str, images.shape)), "x".join(map(str, (self.in_channels, *self.image_size)))
             raise ValueError(f"images of shape {given} given, this model was built for batch x {wanted} (channels x height x width)")
         return rearrange(self.proj(images), "b d h w -> b (h w) d")
 
-# %% ../nbs/01_patch_embedding.ipynb #36b2e953
+# %% ../nbs/01_patch_embedding.ipynb #643c4b4b
 def sincos_2d(
     grid_size: int | tuple[int, int],  # patches down and across
     embed_dim: int,  # width `D`, a multiple of 4
@@ -110,7 +113,7 @@ def sincos_2d(
     waves_x, waves_y = x.reshape(-1, 1) * frequencies, y.reshape(-1, 1) * frequencies
     return torch.cat([waves_x.sin(), waves_x.cos(), waves_y.sin(), waves_y.cos()], dim=1)
 
-# %% ../nbs/01_patch_embedding.ipynb #65760afd
+# %% ../nbs/01_patch_embedding.ipynb #801d7827
 def resize_pos_embed(
     pos_embed: Tensor,  # `(1, T, D)`, prefix tokens (class, registers) first
     old_grid: int | tuple[int, int],  # patches down and across that it was made for

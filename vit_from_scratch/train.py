@@ -7,15 +7,15 @@ __all__ = ['CHECKPOINT', 'CHECKPOINT_TYPES', 'VALID', 'COLUMNS', 'SAVE_EVERY', '
            'pick_precision', 'is_matrix', 'orthogonalize', 'Muon', 'make_optimizer', 'make_schedule', 'set_rates',
            'update_average', 'Metrics', 'make_meters', 'evaluating', 'answers', 'evaluate', 'predict', 'History',
            'Progress', 'World', 'join_world', 'TrainState', 'own_settings', 'refuse_misplaced', 'count_batches',
-           'fingerprint', 'place', 'batch_groups', 'check_batch', 'train_step', 'move_weights', 'read_losses',
-           'explain_divergence', 'seed_everything', 'random_states', 'restore_random_states', 'write_safely',
-           'save_state', 'to_plain', 'read_checkpoint', 'check_same_run', 'load_optimizers', 'restore_state', 'resolve',
-           'keep_buffers', 'set_up', 'wrap', 'describe_model', 'open_run', 'open_folder', 'write_metrics', 'write_row',
-           'hold_interrupt', 'tell', 'bar', 'end_step', 'halted', 'end_epoch', 'close_run', 'finish', 'fit',
-           'make_model', 'Run', 'read_test', 'load_run', 'Estimate', 'free_memory', 'count_saved_values',
-           'count_tokens', 'measure_speed', 'estimate']
+           'fingerprint', 'place', 'batch_groups', 'check_batch', 'small_side', 'shrink', 'taking_any_size',
+           'train_step', 'move_weights', 'read_losses', 'explain_divergence', 'seed_everything', 'random_states',
+           'restore_random_states', 'write_safely', 'save_state', 'to_plain', 'read_checkpoint', 'check_same_run',
+           'load_optimizers', 'restore_state', 'resolve', 'keep_buffers', 'set_up', 'wrap', 'describe_model',
+           'open_run', 'open_folder', 'write_metrics', 'write_row', 'hold_interrupt', 'tell', 'bar', 'end_step',
+           'halted', 'end_epoch', 'close_run', 'finish', 'fit', 'make_model', 'Run', 'read_test', 'load_run',
+           'Estimate', 'free_memory', 'count_saved_values', 'count_tokens', 'measure_speed', 'estimate']
 
-# %% ../nbs/07_train.ipynb #1762cf9d
+# %% ../nbs/07_train.ipynb #86a241c0
 import copy
 import csv
 import ctypes
@@ -37,7 +37,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-# %% ../nbs/07_train.ipynb #2413d705
+# %% ../nbs/07_train.ipynb #6615b0ac
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -50,7 +50,7 @@ from .config import SETTINGS, Config, DatasetSettings, config_from_json, config_
 from .data import Augment, ImageData
 from .vit import ViT, count_multiply_adds, count_parameters, load_weights
 
-# %% ../nbs/07_train.ipynb #5f5a41b0
+# %% ../nbs/07_train.ipynb #ee45f6f3
 def pick_device(
     name: str = "auto",  # "auto", "cuda", "mps" or "cpu"
 ) -> torch.device:
@@ -62,7 +62,7 @@ def pick_device(
         raise ValueError(f"device={name!r} is not available here; these are: {', '.join(k for k, here in found.items() if here)}")
     return torch.device(name)
 
-# %% ../nbs/07_train.ipynb #1a80b328
+# %% ../nbs/07_train.ipynb #09f1a190
 def cpu_has_bfloat16() -> bool:
     "Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16); where it does not, they are many times slower than float32."
     probes = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
@@ -82,7 +82,7 @@ def pick_precision(
         name = "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
     return getattr(torch, name)
 
-# %% ../nbs/07_train.ipynb #4cd25a6d
+# %% ../nbs/07_train.ipynb #32ff0b1e
 def is_matrix(
     name: str,  # of a parameter, as in `state_dict`
     parameter: Tensor,
@@ -90,7 +90,7 @@ def is_matrix(
     "Whether weight decay applies: matrices yes; biases, norms, tokens and position tables no."
     return parameter.ndim >= 2 and name.endswith("weight")
 
-# %% ../nbs/07_train.ipynb #fa105736
+# %% ../nbs/07_train.ipynb #1c449700
 def orthogonalize(
     matrices: Tensor,  # `(n, rows, columns)`
     rounds: int = 5,  # of the Newton-Schulz iteration
@@ -105,7 +105,7 @@ def orthogonalize(
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
-# %% ../nbs/07_train.ipynb #42e06b7e
+# %% ../nbs/07_train.ipynb #23c9185a
 class Muon(torch.optim.Optimizer):
     "Momentum whose step has equally large directions, for matrices (Jordan et al. 2024); the same steps as `torch.optim.Muon`."
 
@@ -137,7 +137,7 @@ class Muon(torch.optim.Optimizer):
         for p, step in zip(matrices, steps, strict=True):
             p.mul_(1 - lr * group["weight_decay"]).add_(step, alpha=-lr * max(1, rows / columns) ** 0.5)
 
-# %% ../nbs/07_train.ipynb #b28b900d
+# %% ../nbs/07_train.ipynb #14cef597
 def make_optimizer(
     config: Config,
     model: nn.Module,
@@ -157,7 +157,7 @@ def make_optimizer(
         optimizers.append(Muon(list(inner.values()), lr=o.muon_lr, momentum=o.momentum, weight_decay=o.weight_decay))
     return optimizers
 
-# %% ../nbs/07_train.ipynb #61e8dc77
+# %% ../nbs/07_train.ipynb #8db346ef
 def make_schedule(
     config: Config,
     steps_per_epoch: int,  # optimizer steps
@@ -176,7 +176,7 @@ def make_schedule(
 
     return factor
 
-# %% ../nbs/07_train.ipynb #4693cb10
+# %% ../nbs/07_train.ipynb #978bfe4f
 def set_rates(
     optimizers: list[torch.optim.Optimizer],
     factor: float,  # share of the peak rate
@@ -185,7 +185,7 @@ def set_rates(
     for group in (g for o in optimizers for g in o.param_groups):
         group["lr"] = factor * group.setdefault("peak_lr", group["lr"])
 
-# %% ../nbs/07_train.ipynb #e3a19b1f
+# %% ../nbs/07_train.ipynb #f5a5d725
 @torch.no_grad()
 def update_average(
     average: nn.Module,  # running mean of the weights, changed in place
@@ -200,7 +200,7 @@ def update_average(
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 
-# %% ../nbs/07_train.ipynb #fb33004d
+# %% ../nbs/07_train.ipynb #5840e698
 @dataclass(frozen=True)
 class Metrics:
     "How good predictions are; precision, recall and F1 are means over the classes (macro)."
@@ -217,7 +217,7 @@ class Metrics:
         "Plain numbers and lists, for JSON."
         return {**asdict(self), "confusion": self.confusion.tolist()}
 
-# %% ../nbs/07_train.ipynb #2e2a9a0b
+# %% ../nbs/07_train.ipynb #29fa46df
 def make_meters(
     num_classes: int,  # `K`
     device: torch.device,
@@ -235,7 +235,7 @@ def make_meters(
     })  # fmt: skip
     return nn.ModuleDict({"figures": meters, "loss": MeanMetric()}).to(device)
 
-# %% ../nbs/07_train.ipynb #48ed667a
+# %% ../nbs/07_train.ipynb #d02c5263
 @contextmanager
 def evaluating(
     model: nn.Module,
@@ -263,7 +263,7 @@ def answers(
             logits = model(images.to(device, non_blocking=True))
         yield logits.float(), labels.to(device, non_blocking=True)
 
-# %% ../nbs/07_train.ipynb #75dfec5f
+# %% ../nbs/07_train.ipynb #b5e9ee3c
 def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels, such as `data.test`
@@ -285,7 +285,7 @@ def evaluate(
     confusion = found.pop("confusion").cpu()
     return Metrics(float(meters["loss"].compute()), **{k: float(v) for k, v in found.items()}, confusion=confusion, num_images=int(confusion.sum()))
 
-# %% ../nbs/07_train.ipynb #76794228
+# %% ../nbs/07_train.ipynb #a127be39
 def predict(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels
@@ -298,7 +298,7 @@ def predict(
     probabilities, labels = zip(*pairs, strict=True)
     return torch.cat(probabilities), torch.cat(labels)
 
-# %% ../nbs/07_train.ipynb #7adb1ef0
+# %% ../nbs/07_train.ipynb #bc87245e
 @dataclass
 class History:
     "What happened in a run."
@@ -321,7 +321,7 @@ class History:
             return (row["epoch"],)
         return (-row["valid_loss"],) if self.monitor == "loss" else (row["valid_accuracy"], -row["valid_loss"])
 
-# %% ../nbs/07_train.ipynb #4da2a2e6
+# %% ../nbs/07_train.ipynb #4cd0e0ac
 @dataclass
 class Progress:
     "What a callback is told: called with one of these at the start, after every step and epoch, and at the end."
@@ -346,7 +346,7 @@ class Progress:
         "Loss of the step just taken; reading it waits for the device."
         return math.nan if self.loss_tensor is None else float(self.loss_tensor)
 
-# %% ../nbs/07_train.ipynb #664fb704
+# %% ../nbs/07_train.ipynb #54f4fb3a
 @dataclass(frozen=True)
 class World:
     "The processes that train together, and which of them this is."
@@ -380,7 +380,7 @@ def join_world(
         if began:
             dist.destroy_process_group()
 
-# %% ../nbs/07_train.ipynb #a6deb865
+# %% ../nbs/07_train.ipynb #6948ab05
 @dataclass
 class TrainState:
     "Everything `fit` works with; `save_state` writes the part that changes."
@@ -413,7 +413,7 @@ class TrainState:
         "What is evaluated: the averaged weights, if there are any."
         return self.model if self.average is None else self.average
 
-# %% ../nbs/07_train.ipynb #ae70a1a6
+# %% ../nbs/07_train.ipynb #0f3cd5c6
 def own_settings(
     model: nn.Module,
     data: Any,
@@ -428,7 +428,7 @@ def own_settings(
         return facts | {"batch_size": data.batch_size} | (asdict(data.augment) if isinstance(data.augment, Augment) else {})
     return facts
 
-# %% ../nbs/07_train.ipynb #a735e540
+# %% ../nbs/07_train.ipynb #75948b69
 def refuse_misplaced(
     settings: dict[str, Any],  # as given to `fit`
     facts: dict[str, Any],  # `own_settings`
@@ -444,7 +444,7 @@ def refuse_misplaced(
         if (section == "transform" or name == "batch_size") and not hasattr(data, "with_settings") and not isinstance(data, ImageData):
             raise ValueError(f"{name}={value!r} was given to fit, but this data brings its own batches; use ImageData, or set it in the loader")
 
-# %% ../nbs/07_train.ipynb #536c1f21
+# %% ../nbs/07_train.ipynb #7c4b0515
 def count_batches(
     part: Iterable,
 ) -> int:
@@ -470,7 +470,7 @@ def fingerprint(
         facts["checksum"] = zlib.crc32(some.cpu().numpy().tobytes(), zlib.crc32(part.labels.cpu().numpy().tobytes()))
     return facts
 
-# %% ../nbs/07_train.ipynb #669fa880
+# %% ../nbs/07_train.ipynb #deb736ea
 def place(
     part: Any,  # ImageSet, StreamedSet, any iterable of batches, or None
     config: Config,
@@ -490,7 +490,7 @@ def place(
         return part.with_settings(shuffle=False, augment=None, **share)
     return part.with_settings(shuffle=True, augment=Augment(**config.transform.model_dump()), seed=config.training.seed, **share)
 
-# %% ../nbs/07_train.ipynb #ffacb7d3
+# %% ../nbs/07_train.ipynb #94da9615
 def batch_groups(
     state: TrainState,
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:  # the batches of one optimizer step
@@ -511,7 +511,7 @@ def batch_groups(
         yield group
         state.seconds[0] += time.perf_counter() - began
 
-# %% ../nbs/07_train.ipynb #c954692f
+# %% ../nbs/07_train.ipynb #4cb3f3e6
 def check_batch(
     images: Tensor,
     labels: Tensor,
@@ -526,7 +526,40 @@ def check_batch(
     if labels.ndim == 1 and not labels.is_floating_point() and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < K:
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {K} classes: 0 to {K - 1}; build it with more")
 
-# %% ../nbs/07_train.ipynb #08ee2950
+# %% ../nbs/07_train.ipynb #c1acc780
+def small_side(
+    config: Config,
+    epoch: int,  # counted from 0
+) -> int | None:  # in pixels; None: full size
+    "Side of the training images in this epoch; they grow while the model learns (Tan and Le 2021, section 4)."
+    sizes, share, done = config.training.small_sizes, config.training.small_share, epoch / config.training.epochs
+    return None if not sizes or done >= share else sizes[int(done / share * len(sizes))]
+
+
+def shrink(
+    images: Tensor,  # `(B, C, H, W)`
+    side: int | None,  # in pixels; None: nothing happens
+) -> Tensor:  # `(B, C, side, side)`
+    "Images at another size, neighbours averaged."
+    return images if side is None else F.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
+@contextmanager
+def taking_any_size(
+    model: nn.Module,
+    config: Config,
+) -> Iterator[None]:
+    "While images grow, a ViT interpolates its positions; afterwards it insists on its own size again."
+    grows = config.training.small_sizes is not None and isinstance(model, ViT)
+    if grows:
+        model.patch_embed.any_size = True
+    try:
+        yield
+    finally:
+        if grows:
+            model.patch_embed.any_size = False
+
+# %% ../nbs/07_train.ipynb #a7970544
 def train_step(
     state: TrainState,
     group: list[tuple[Tensor, Tensor]],  # batches of images and labels
@@ -536,6 +569,7 @@ def train_step(
     total, step_loss = world.sum(total), torch.zeros((), device=state.device)
     for number, (images, labels) in enumerate(group, start=1):
         images, labels = images.to(state.device, non_blocking=True), labels.to(state.device, non_blocking=True)
+        images = shrink(images, small_side(state.config, state.progress.epoch))
         last = number == len(group) or world.size == 1
         with nullcontext() if last else state.forward.no_sync():
             with torch.autocast(state.device.type, state.precision, enabled=state.precision != torch.float32):
@@ -552,7 +586,7 @@ def train_step(
     state.batch += len(group)
     return step_loss
 
-# %% ../nbs/07_train.ipynb #b75712d2
+# %% ../nbs/07_train.ipynb #32053457
 def move_weights(
     state: TrainState,
 ) -> None:
@@ -573,7 +607,7 @@ def move_weights(
     if state.average is not None:
         update_average(state.average, state.model, t.ema, progress.step)
 
-# %% ../nbs/07_train.ipynb #a52f4f82
+# %% ../nbs/07_train.ipynb #08fcaac0
 def read_losses(
     state: TrainState,
 ) -> None:
@@ -603,7 +637,7 @@ def explain_divergence(state: TrainState, step: int, value: float) -> str:
     return (f"the loss became {value} at step {step} (epoch {state.progress.epoch + 1}); most likely at fault: {', '.join(suspects)}; "
             f"try lr={c.optimizer.lr / 10:g}, or look for images or labels that are not finite")  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #3f62cee4
+# %% ../nbs/07_train.ipynb #bde62c31
 def seed_everything(
     seed: int,
 ) -> None:
@@ -625,7 +659,7 @@ def random_states(
         "device": getattr(torch, device.type).get_rng_state() if device.type in ("cuda", "mps") else None,
     }
 
-# %% ../nbs/07_train.ipynb #f9eb4e8a
+# %% ../nbs/07_train.ipynb #393bb893
 def restore_random_states(
     states: dict[str, Any],  # from `random_states`
     device: torch.device,
@@ -637,7 +671,7 @@ def restore_random_states(
     if states["device"] is not None and device.type in ("cuda", "mps"):
         getattr(torch, device.type).set_rng_state(states["device"])
 
-# %% ../nbs/07_train.ipynb #892c70a5
+# %% ../nbs/07_train.ipynb #ff157874
 def write_safely(
     path: Path,
     content: bytes,
@@ -657,7 +691,7 @@ def write_safely(
             pass
         raise OSError(f"{path} could not be written ({error.strerror}); the run stops, and what was saved before is intact") from None
 
-# %% ../nbs/07_train.ipynb #4c05f2d7
+# %% ../nbs/07_train.ipynb #849b1ac3
 CHECKPOINT = "vit_from_scratch checkpoint 1"
 
 
@@ -688,7 +722,7 @@ def to_plain(value: Any) -> Any:
     "Tuples and tensors as lists."
     return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, (tuple, list)) else value
 
-# %% ../nbs/07_train.ipynb #1147b7fa
+# %% ../nbs/07_train.ipynb #2b2e5165
 CHECKPOINT_TYPES = {
     "format": str, "config": str, "arguments": str, "facts": dict, "weights": dict, "average": (dict, type(None)), "optimizers": list, "scaler": dict,
     "random": dict, "position": dict, "seconds": list, "sums": Tensor, "history": dict, "data": dict,
@@ -716,7 +750,7 @@ def read_checkpoint(
         raise ValueError(f"{path} is not a whole checkpoint: {', '.join(sorted(map(str, wrong)))} missing, unknown or of the wrong kind")
     return content
 
-# %% ../nbs/07_train.ipynb #d640eb7f
+# %% ../nbs/07_train.ipynb #b3e869f1
 def check_same_run(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -735,7 +769,7 @@ def check_same_run(
     if changed:
         raise ValueError(f"the checkpoint belongs to other data: {', '.join(changed)}; a resumed run keeps its data")
 
-# %% ../nbs/07_train.ipynb #bad3f5bd
+# %% ../nbs/07_train.ipynb #1d5b7425
 def load_optimizers(
     optimizers: list[torch.optim.Optimizer],
     saved: list[dict],  # their state dicts
@@ -749,7 +783,7 @@ def load_optimizers(
         for group, settings in zip(optimizer.param_groups, wanted, strict=True):
             group.update(settings, peak_lr=settings["lr"])
 
-# %% ../nbs/07_train.ipynb #d8619601
+# %% ../nbs/07_train.ipynb #818d18ab
 def restore_state(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -775,7 +809,7 @@ def restore_state(
     if state.world.rank:
         torch.manual_seed(state.config.training.seed + progress.step + state.world.rank)
 
-# %% ../nbs/07_train.ipynb #16a5b303
+# %% ../nbs/07_train.ipynb #0103dcc0
 def resolve(
     model: nn.Module,
     data: Any,
@@ -793,7 +827,7 @@ def resolve(
     refuse_misplaced(settings, facts, data)
     return with_settings(base, **{**facts, **settings}), checkpoint
 
-# %% ../nbs/07_train.ipynb #df2b567b
+# %% ../nbs/07_train.ipynb #5aff6694
 def keep_buffers() -> bool:  # whether the C library took the advice: only glibc does
     "Ask the C library to keep freed memory for the next step instead of giving it back to the kernel (mallopt(3))."
     mmap_threshold, trim_threshold = -3, -1  # names of the options in malloc.h
@@ -803,7 +837,7 @@ def keep_buffers() -> bool:  # whether the C library took the advice: only glibc
         return False
     return bool(advise(mmap_threshold, 2**30)) and bool(advise(trim_threshold, -1))
 
-# %% ../nbs/07_train.ipynb #b05da1b8
+# %% ../nbs/07_train.ipynb #0517847f
 def set_up(
     model: nn.Module,
     data: Any,
@@ -834,7 +868,7 @@ def set_up(
         fingerprint(train), sums=torch.zeros(3, device=device),
     )  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #77572c2e
+# %% ../nbs/07_train.ipynb #9be3ca01
 def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -> nn.Module:
     "The model as the loop calls it: shared between processes, compiled; names of weights stay those of the model."
     forward = model
@@ -849,7 +883,7 @@ def describe_model(model: nn.Module, train: Any) -> None:
         if getattr(train, name, None) is not None:
             setattr(model, name, getattr(train, name))
 
-# %% ../nbs/07_train.ipynb #a28412cc
+# %% ../nbs/07_train.ipynb #322f306d
 def open_run(
     state: TrainState,
     checkpoint: dict[str, Any] | None,
@@ -883,7 +917,7 @@ def open_folder(state: TrainState, folder: Path) -> None:
 
         state.progress.writer = SummaryWriter(folder, purge_step=state.progress.step + 1 if state.progress.step else None)
 
-# %% ../nbs/07_train.ipynb #2d6de133
+# %% ../nbs/07_train.ipynb #39498c13
 VALID = ("loss", "accuracy", "precision", "recall", "f1")
 COLUMNS = ("epoch", "step", "train_loss", "train_accuracy", *(f"valid_{k}" for k in VALID), "lr", "images_per_second", "data_seconds", "seconds")
 
@@ -906,7 +940,7 @@ def write_row(state: TrainState, row: dict[str, Any]) -> None:
         if name not in ("epoch", "step") and value is not None:
             state.progress.writer.add_scalar(f"epoch/{name}", value, row["step"])
 
-# %% ../nbs/07_train.ipynb #c4fb6f6b
+# %% ../nbs/07_train.ipynb #24914ac2
 @contextmanager
 def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     "Let the first Ctrl-C wait for the end of the step; a second one strikes at once."
@@ -930,7 +964,7 @@ def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../nbs/07_train.ipynb #397c0e0b
+# %% ../nbs/07_train.ipynb #857cfbd4
 def tell(
     state: TrainState,
     event: str,  # "start", "step", "epoch" or "end"
@@ -954,7 +988,7 @@ def bar(
     done = state.batch // state.config.training.grad_accumulation
     return tqdm(groups, f"epoch {p.epoch + 1}/{p.epochs}{known}", p.steps_per_epoch, leave=False, disable=hidden, initial=done, unit="step")
 
-# %% ../nbs/07_train.ipynb #77134e43
+# %% ../nbs/07_train.ipynb #ea174312
 SAVE_EVERY = 600.0  # seconds between two checkpoints within an epoch
 
 
@@ -982,7 +1016,7 @@ def halted(
         return wanted
     return not state.losses and float(state.world.sum(torch.tensor(float(wanted), device=state.device))) > 0
 
-# %% ../nbs/07_train.ipynb #89f57df6
+# %% ../nbs/07_train.ipynb #43ab1d33
 def end_epoch(
     state: TrainState,
 ) -> None:
@@ -1007,7 +1041,7 @@ def end_epoch(
     write_row(state, row)
     tell(state, "epoch")
 
-# %% ../nbs/07_train.ipynb #048994df
+# %% ../nbs/07_train.ipynb #57e86ede
 def close_run(
     state: TrainState,
     pressed: list[bool],  # from `hold_interrupt`
@@ -1024,7 +1058,7 @@ def close_run(
         raise KeyboardInterrupt
     finish(state)
 
-# %% ../nbs/07_train.ipynb #e0292284
+# %% ../nbs/07_train.ipynb #636752e5
 def finish(
     state: TrainState,
 ) -> None:
@@ -1041,7 +1075,7 @@ def finish(
     if progress.writer is not None:
         progress.writer.close()
 
-# %% ../nbs/07_train.ipynb #b03863be
+# %% ../nbs/07_train.ipynb #7401c3f9
 def fit(
     model: nn.Module,  # a ViT, or any module from images to logits; trained in place
     data: Any,  # ImageData, ImageSet, or any iterable of `(images, labels)` batches
@@ -1059,7 +1093,7 @@ def fit(
         resume = Path(resume or config.training.resume_path)
         run_dir = resume if resume.is_dir() else resume.parent
     device = pick_device(config.training.device)
-    with join_world(device) as world, hold_interrupt() as pressed:
+    with join_world(device) as world, hold_interrupt() as pressed, taking_any_size(model, config):
         device = torch.device("cuda", world.local_rank) if device.type == "cuda" and world.size > 1 else device
         state = set_up(model, data, valid, config, callback, run_dir and Path(run_dir), device, world)
         open_run(state, checkpoint)
@@ -1075,7 +1109,7 @@ def fit(
         close_run(state, pressed)
     return state.progress.history
 
-# %% ../nbs/07_train.ipynb #553db351
+# %% ../nbs/07_train.ipynb #be2a9e0b
 def make_model(
     config: Config,
     data: ImageData,
@@ -1096,7 +1130,7 @@ def make_model(
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
     return model
 
-# %% ../nbs/07_train.ipynb #02c999c4
+# %% ../nbs/07_train.ipynb #c780caff
 @dataclass
 class Run:
     "A run opened from its folder."
@@ -1116,7 +1150,7 @@ def read_test(
     found = json.loads((folder / "test.json").read_text())
     return Metrics(**{**found, "confusion": torch.tensor(found["confusion"])})
 
-# %% ../nbs/07_train.ipynb #d89fe84c
+# %% ../nbs/07_train.ipynb #c057d8a2
 def load_run(
     path: str | Path,  # a run folder, or a checkpoint in it
     which: str = "best",  # in a folder: "best" or "last"
@@ -1139,7 +1173,7 @@ def load_run(
         raise ValueError(f"{path} cannot be used: {str(error).splitlines()[0]}") from None
     return Run(model.eval(), config, history, path)
 
-# %% ../nbs/07_train.ipynb #8322ca4d
+# %% ../nbs/07_train.ipynb #9b329ed0
 @dataclass(frozen=True)
 class Estimate:
     "What a run will take."
@@ -1170,7 +1204,7 @@ def free_memory(
         pass
     return min(free, default=None)
 
-# %% ../nbs/07_train.ipynb #851b40a1
+# %% ../nbs/07_train.ipynb #e610ba37
 def count_saved_values(
     arguments: dict[str, Any],  # of the ViT
     fused: bool = True,  # attention that never stores its weights
@@ -1188,7 +1222,7 @@ def count_tokens(arguments: dict[str, Any]) -> int:
     "Tokens `T` of an image: patches, class token, registers."
     return (arguments["image_size"] // arguments["patch_size"]) ** 2 + (arguments["pool"] == "cls") + arguments["num_registers"]
 
-# %% ../nbs/07_train.ipynb #00db52a9
+# %% ../nbs/07_train.ipynb #dcf20200
 @functools.lru_cache(maxsize=64)
 def measure_speed(
     arguments: tuple[tuple[str, Any], ...],  # of a ViT, as sorted pairs
@@ -1215,7 +1249,7 @@ def measure_speed(
         times.append(time.perf_counter() - began)
     return min(times) / size * count_multiply_adds(**full) / count_multiply_adds(**short)
 
-# %% ../nbs/07_train.ipynb #5e12a442
+# %% ../nbs/07_train.ipynb #633b9656
 def estimate(
     config: Config,
     num_images: int,  # of the training part
@@ -1235,5 +1269,7 @@ def estimate(
     batch, T = config.training.batch_size, count_tokens(a)
     saved = batch * count_saved_values(a, fused=use_fused(torch.empty(T, 0, dtype=precision, device=device)), mixed=precision != torch.float32)
     speed = measure_speed(tuple(sorted(a.items())), batch, device, precision)
+    sides = [small_side(config, epoch) or a["image_size"] for epoch in range(config.training.epochs)]
+    speed *= sum(count_multiply_adds(**a | {"image_size": side}) for side in sides) / len(sides) / count_multiply_adds(**a)
     memory = int(4 * (copies * parameters + saved))
     return Estimate(T, parameters, count_multiply_adds(**a), memory, speed * num_images, free_memory(device))
