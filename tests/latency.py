@@ -106,11 +106,12 @@ def main(events: int = 200) -> int:
             page.evaluate(LISTEN)
             for what, selector, kind, limit, count in plan:
                 selector = ".vfs.big" if selector == "BIG" else selector
-                canvas = page.locator(selector).first.locator("canvas").first
-                canvas.scroll_into_view_if_needed()
+                page.locator(selector).first.scroll_into_view_if_needed()
                 page.wait_for_timeout(500)
                 if kind == "hover":
-                    times = hover(page, page.locator(selector).first.locator("canvas.vfs-main"), count, 14 if selector == ".vfs.big" else 8)
+                    canvas = page.locator(selector).first.locator("canvas.vfs-main")
+                    canvas.scroll_into_view_if_needed()
+                    times = hover(page, canvas, count, 14 if selector == ".vfs.big" else 8)
                 else:
                     times = page.evaluate(MEASURE, {"selector": selector, "kind": kind, "count": count})
                 times = sorted(times)

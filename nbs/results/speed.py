@@ -24,12 +24,12 @@ KEEP = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**4
 SHAPE = dict(image_size=32, patch_size=4, embed_dim=128, depth=8, num_heads=4, num_classes=10)
 
 
-def build(library, image_size=32, patch_size=4, embed_dim=128, depth=8, num_heads=4, num_classes=10):
-    "The same ViT, as each library makes it; no dropout anywhere."
+def build(library, image_size=32, patch_size=4, embed_dim=128, depth=8, num_heads=4, num_classes=10, pool="cls"):
+    "The same ViT, as each library makes it; no dropout anywhere. `pool` is for ours alone."
     if library == "ours":
         from vit_from_scratch.vit import ViT
 
-        return ViT(image_size, patch_size, num_classes=num_classes, embed_dim=embed_dim, depth=depth, num_heads=num_heads)
+        return ViT(image_size, patch_size, num_classes=num_classes, embed_dim=embed_dim, depth=depth, num_heads=num_heads, pool=pool)
     if library == "timm":
         from timm.models.vision_transformer import VisionTransformer
 
@@ -86,8 +86,22 @@ def peak_memory(device):
     return torch.cuda.max_memory_allocated() if device.type == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def measure_step(library, device, precision, batch, count, attention=None, compiled=False, **shape):
-    "A training step with AdamW: forward, cross-entropy, backward, update."
+def make_optimizers(kind, model):
+    "AdamW for all, or Muon (ours, or PyTorch's) for the blocks' matrices beside it."
+    import torch
+
+    from vit_from_scratch.train import Muon
+
+    inner = [p for name, p in model.named_parameters() if kind != "adamw" and name.startswith("blocks.") and p.ndim == 2]
+    rest = [p for p in model.parameters() if not any(p is q for q in inner)]
+    optimizers = [torch.optim.AdamW(rest, lr=1e-3, fused=True)]
+    if inner:
+        optimizers.append((Muon if kind == "our muon" else torch.optim.Muon)(inner, lr=1e-3))
+    return optimizers
+
+
+def measure_step(library, device, precision, batch, count, attention=None, compiled=False, optimizer="adamw", **shape):
+    "A training step: forward, cross-entropy, backward, update."
     import torch
 
     model, context = start(library, device, precision, **shape)
@@ -97,15 +111,16 @@ def measure_step(library, device, precision, batch, count, attention=None, compi
         for block in model.blocks:
             block.attn.fused = attention == "fused"
     forward = torch.compile(model) if compiled else model
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    optimizers = make_optimizers(optimizer, model)
     before = peak_memory(device)
 
     def step():
         with context:
             loss = torch.nn.functional.cross_entropy(logits_of(forward(images)).float(), labels)
         loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        for each in optimizers:
+            each.step()
+            each.zero_grad()
 
     times = clock(step, device, 2, count)
     return {"images_per_second": batch / statistics.median(times), "peak_bytes": peak_memory(device) - before,
@@ -249,7 +264,7 @@ def measure_learning(library, device, seed, precision, attention):
     from vit_from_scratch.data import load_data
     from vit_from_scratch.train import fit, make_model
 
-    data = load_data("cifar10", "data/cifar10", limit=5000)
+    data = load_data("cifar10", "data/cifar10", limit=3000)
     config = with_settings(preset("cifar10"), epochs=4, warmup_epochs=0.5, small_sizes=(16,), small_share=1.0, batch_size=128, seed=seed,
                            precision=precision, device=device.type)  # fmt: skip
     model = make_model(config, data)
@@ -286,12 +301,14 @@ def plan(device, fast, batch):
     jobs += [("inference", lib, "inference", lib, dict(precision=fast, **step), tuned) for lib in LIBRARIES]
     jobs += [("inference", "ours, recorded", "inference", "ours", dict(precision=fast, record=True, **step), tuned)]
     jobs += [("augmentation", lib, "augmentation", lib, dict(batch=512, count=5), {}) for lib in ("ours", "torchvision")]
-    jobs += [("epoch", name, "epoch", lib, dict(precision=fast, batch=batch, images=2560), {}) for name, lib in (("vit train", "ours"), ("DataLoader", "torchvision"))]
+    jobs += [("epoch", name, "epoch", lib, dict(precision=fast, batch=batch, images=1280), {}) for name, lib in (("vit train", "ours"), ("DataLoader", "torchvision"))]
     jobs += [("import", lib, "import", lib, {}, {}) for lib in LIBRARIES]
     jobs += [("peak", precision, "peak", "ours", dict(precision=precision), tuned) for precision in ("float32", "bfloat16")]
     jobs += [("allocator", "kept", "step", "ours", dict(precision=fast, **step), KEEP), ("allocator", "as it comes", "step", "ours", dict(precision=fast, **step), {})]
     jobs += [("attention", kind, "step", "ours", dict(precision=fast, attention=kind, **step), KEEP) for kind in ("fused", "plain")]
     jobs += [("compile", name, "step", "ours", dict(precision=fast, compiled=c, **step), KEEP) for name, c in (("eager", False), ("compiled", True))]
+    jobs += [("optimizer", kind, "step", "ours", dict(precision=fast, optimizer=kind, **step | dict(count=3)), KEEP) for kind in ("adamw", "our muon", "torch's muon")]
+    jobs += [("readout", pool, "step", "ours", dict(precision=fast, pool=pool, **step), KEEP) for pool in ("cls", "avg")]
     jobs += [("batch", str(b), "step", "ours", dict(precision=fast, batch=b, count=max(4, 512 // b)), KEEP) for b in (32, 64, 128, 256, 512)]
     jobs += [("learning", f"{name}, seed {seed}", "learning", "ours", dict(seed=seed, precision=p, attention=a), {})
              for seed in range(3) for name, p, a in (("float32, plain attention", "float32", "plain"), ("chosen", "auto", "chosen"))]  # fmt: skip

@@ -1,0 +1,87 @@
+"""Turn a finished run into what comes with the package: weights in float16, their card, and a sheet of sample test images.
+
+    python nbs/results/ship.py runs/RUN cifar10 --hardware "two cores of …"
+
+The float16 weights are evaluated again on the whole test part, and the card says what they reach beside the run itself.
+The run's settings and figures are copied to nbs/results/NAME/, where the notebook of the results reads them.
+"""
+
+import argparse
+import json
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from vit_from_scratch.config import config_json, with_settings
+from vit_from_scratch.data import load_data, load_samples
+from vit_from_scratch.train import evaluate, load_run
+from vit_from_scratch.vit import ViT, save_weights
+
+HERE = Path(__file__).parent
+PACKAGE = HERE.parents[1] / "vit_from_scratch"
+
+
+def write_samples(name, test, per_class):
+    "The first test images of every class, side by side: one row per class."
+    rows = []
+    for k in range(test.num_classes):
+        chosen = test.images[test.labels == k][:per_class]
+        rows.append(torch.cat(list(chosen), dim=2))
+    sheet = torch.cat(rows, dim=1).permute(1, 2, 0).contiguous().numpy()
+    (PACKAGE / "samples").mkdir(exist_ok=True)
+    Image.fromarray(sheet).save(PACKAGE / "samples" / f"{name}.png", optimize=True)
+    facts = {"classes": test.classes, "image_size": test.image_size, "mean": test.mean, "std": test.std}
+    (PACKAGE / "samples" / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def write_card(name, run, facts):
+    "What the weights are, what made them, what they reach and what they are not for."
+    c, test = run.config, run.history.test
+    lines = [
+        f"# {name}: a ViT with {facts['parameters']:,} parameters", "",
+        f"Trained from scratch on the training part of {name} (45,000 images; 5,000 more chose the epoch), by", "",
+        f"    vit train --preset {name} --set dataset.root=data/{name}", "",
+        f"with the settings in `{name}.json`, seed {c.training.seed}, in {facts['epochs']} epochs and {facts['minutes']:.0f} minutes of training and",
+        f"validation on {facts['hardware']}, {facts['date']}.", "",
+        f"- Accuracy on the 10,000 test images, measured once by the run: {test.accuracy:.2%} (macro F1 {test.f1:.4f}, cross-entropy {test.loss:.4f}).",
+        f"- These float16 weights, evaluated again: {facts['shipped_accuracy']:.2%}. On the 100 sample images in the package: {facts['samples_accuracy']:.0%}.",
+        f"- Input: 32 × 32 RGB, normalised with mean {', '.join(f'{v:.4f}' for v in run.model.mean)} and deviation {', '.join(f'{v:.4f}' for v in run.model.std)}.",
+        f"- Classes: {', '.join(run.model.classes)}. Every picture gets one of them, whatever it shows.",
+        "- For teaching and for looking inside. Photographs of other kinds, sizes and origins were not tested.",
+        "- Data: Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009; photographs collected on the web, no licence stated.",
+    ]  # fmt: skip
+    (PACKAGE / "weights" / f"{name}.md").write_text("\n".join(lines) + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--hardware", required=True)
+    parser.add_argument("--per-class", type=int, default=10)
+    given = parser.parse_args()
+    run, name = load_run(given.run), given.name
+    test = load_data(**run.config.dataset.model_dump()).test
+    save_weights(run.model, PACKAGE / "weights" / f"{name}.safetensors", torch.float16)
+    write_samples(name, test, given.per_class)
+    shipped = ViT.from_shipped(name)
+    facts = {
+        "hardware": given.hardware, "date": time.strftime("%Y-%m-%d", time.localtime((given.run / "test.json").stat().st_mtime)),
+        "epochs": len(run.history.rows), "minutes": sum(row["seconds"] for row in run.history.rows) / 60,
+        "parameters": sum(p.numel() for p in shipped.parameters()), "run_accuracy": run.history.test.accuracy,
+        "shipped_accuracy": evaluate(shipped, test).accuracy, "samples_accuracy": evaluate(shipped, load_samples(name)).accuracy,
+    }  # fmt: skip
+    portable = with_settings(run.config, root=f"data/{name}", resume_path=None)
+    (PACKAGE / "weights" / f"{name}.json").write_text(json.dumps({"results": facts, "config": json.loads(config_json(portable))}, indent=1) + "\n")
+    write_card(name, run, facts)
+    (HERE / name).mkdir(exist_ok=True)
+    for file in ("config.json", "metrics.csv", "test.json"):
+        shutil.copy(given.run / file, HERE / name / file)
+    print(json.dumps(facts, indent=1))
+
+
+if __name__ == "__main__":
+    main()
