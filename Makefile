@@ -35,7 +35,7 @@ test: .venv/installed-dev lint  ## everything that CI checks: lint, lessons, doc
 	$(BIN)/python tests/check_wheel.py
 	$(BIN)/python -m pytest -q tests
 
-lab: .venv/installed  ## open the first lesson in JupyterLab
+lab: .venv/installed-dev  ## open the first lesson in JupyterLab
 	$(BIN)/jupyter lab nbs/01_patch_embedding.ipynb
 
 docs: .venv/installed-dev  ## build the site into _build/site

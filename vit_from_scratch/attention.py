@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['attend', 'use_fused', 'MultiHeadAttention']
 
-# %% ../nbs/02_attention.ipynb #4b00ee2f
+# %% ../nbs/02_attention.ipynb #d88575ce
 from collections.abc import Callable
 
 import torch
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-# %% ../nbs/02_attention.ipynb #4565dfa0
+# %% ../nbs/02_attention.ipynb #3da27e59
 def attend(
     q: Tensor,  # queries `(..., T, d)`
     k: Tensor,  # keys `(..., T, d)`
@@ -30,7 +30,7 @@ def attend(
     weights = scores.softmax(dim=-1)
     return F.dropout(weights, dropout) @ v, weights
 
-# %% ../nbs/02_attention.ipynb #aebc42b3
+# %% ../nbs/02_attention.ipynb #891b7650
 def use_fused(
     x: Tensor,  # queries, keys, values or tokens `(..., T, d)`
 ) -> bool:
@@ -39,7 +39,7 @@ def use_fused(
         return True
     return x.dtype not in (torch.bfloat16, torch.float16) or x.shape[-2] > 1024
 
-# %% ../nbs/02_attention.ipynb #5a499d77
+# %% ../nbs/02_attention.ipynb #c6f47318
 class MultiHeadAttention(nn.Module):
     "Several attention heads side by side: `(B, T, D) -> (B, T, D)` (ViT paper, appendix A)."
 

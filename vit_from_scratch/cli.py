@@ -8,7 +8,7 @@ __all__ = ['app', 'Settings', 'RunPath', 'main', 'memory_needed', 'check_memory'
            'open_part', 'preset_of', 'predict_images', 'name_classes', 'draw_attention', 'list_presets', 'show_info',
            'check_training']
 
-# %% ../nbs/11_cli.ipynb #e072e7a4
+# %% ../nbs/11_cli.ipynb #ff340ed5
 import os
 import re
 import sys
@@ -21,7 +21,7 @@ import typer
 
 from .config import PRESETS, Config, ConfigError, as_text, config_json, preset, resolve, with_overrides, with_settings
 
-# %% ../nbs/11_cli.ipynb #3599fb45
+# %% ../nbs/11_cli.ipynb #f188d022
 app = typer.Typer(
     name="vit",
     help="Train a Vision Transformer, measure it, and look at what it learned.",
@@ -37,7 +37,7 @@ Settings = Annotated[
 ]
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run folder such as runs/20260131-120000-shapes, a checkpoint in it, or the name of a model that comes with the package.")]
 
-# %% ../nbs/11_cli.ipynb #50459baf
+# %% ../nbs/11_cli.ipynb #e3cc7408
 def main(
     arguments: Sequence[str] | None = None,  # words of the command line; None: those of this process
 ) -> None:
@@ -61,7 +61,7 @@ def _complain(message: Any) -> None:
     line = " ".join(str(message).split()) or type(message).__name__
     print(f"vit: {line}".encode("ascii", "backslashreplace").decode() if not line.isprintable() else f"vit: {line}", file=sys.stderr)
 
-# %% ../nbs/11_cli.ipynb #8bcfb45a
+# %% ../nbs/11_cli.ipynb #71591015
 def _first_process() -> bool:
     "Whether this process does the talking; `torchrun` starts several."
     return os.environ.get("RANK", "0") == "0"
@@ -72,7 +72,7 @@ def _say(text: str = "") -> None:
     if _first_process():
         typer.echo(text)
 
-# %% ../nbs/11_cli.ipynb #8cfd96cc
+# %% ../nbs/11_cli.ipynb #f9c7bcdc
 def _table(
     rows: Sequence[Sequence[Any]],  # the first one holds the headings
 ) -> str:
@@ -93,7 +93,7 @@ def _duration(seconds: float) -> str:
     minutes, hours = seconds / 60, seconds / 3600
     return f"{hours:.1f} h" if hours >= 2 else f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"
 
-# %% ../nbs/11_cli.ipynb #9ac319c2
+# %% ../nbs/11_cli.ipynb #8082aa94
 def memory_needed(
     config: Config,  # of the run
     facts: dict[str, int],  # `num_images, image_size, in_channels, num_classes` of the data
@@ -108,7 +108,7 @@ def memory_needed(
     saved = count_saved_values(arguments, fused=device.type != "cpu", mixed=device.type != "cpu")
     return int(4 * (4 * count_parameters(**arguments) + config.training.batch_size * saved))
 
-# %% ../nbs/11_cli.ipynb #0c5307cc
+# %% ../nbs/11_cli.ipynb #d4477183
 def check_memory(
     config: Config,  # of the run
     facts: dict[str, int],  # `num_images, image_size, in_channels, num_classes` of the data
@@ -121,7 +121,10 @@ def check_memory(
     side = config.model.image_size or facts["image_size"]
 
     def fits(**changes) -> bool:
-        return memory_needed(with_settings(config, **changes), facts, device) <= free
+        try:
+            return memory_needed(with_settings(config, **changes), facts, device) <= free
+        except ConfigError:  # another rule forbids it
+            return False
 
     if free is None or fits():
         return
@@ -133,7 +136,7 @@ def check_memory(
     advice = ", or ".join(answers or pairs[:1]) or "only a smaller model"
     raise ConfigError(f"this run needs about {_bytes(memory_needed(config, facts, device))} of memory and {_bytes(free)} are free; this fits: {advice}")
 
-# %% ../nbs/11_cli.ipynb #55c8562c
+# %% ../nbs/11_cli.ipynb #00db55db
 def open_data(
     config: Config,  # settings of a run
 ):  # the `ImageData`
@@ -152,7 +155,7 @@ def name_run(
         raise ConfigError(f"--name {ascii(name)[:60]}: use letters, digits, '-', '_' and '.', beginning with a letter or a digit; for example first-try")
     return Path(config.training.runs_dir) / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
 
-# %% ../nbs/11_cli.ipynb #936aeb51
+# %% ../nbs/11_cli.ipynb #da5748e6
 _ALL = "\b\nEvery setting, with its default:\n" + "\n".join(
     f"  {name:34s} {info.description} [{as_text(info.default)}]"
     for section, field in Config.model_fields.items() for key, info in field.annotation.model_fields.items() for name in [f"{section}.{key}"]
@@ -177,7 +180,7 @@ def train(
     run_dir = name_run(config, name or preset or config.dataset.name)
     run_training(config, None if config.training.resume_path else run_dir)
 
-# %% ../nbs/11_cli.ipynb #cc91413a
+# %% ../nbs/11_cli.ipynb #01d68ec2
 def run_training(
     config: Config,  # settings of the run
     run_dir: Path | None,  # its folder; None: the one it is resumed from
@@ -206,7 +209,7 @@ def run_training(
         raise typer.Exit(130) from None
     _say(describe_result(history, data))
 
-# %% ../nbs/11_cli.ipynb #c01f748b
+# %% ../nbs/11_cli.ipynb #63e1dc03
 def describe_cost(
     found: Any,  # the `Estimate`
     config: Config,  # settings of the run
@@ -221,7 +224,7 @@ def describe_cost(
         f"for {config.training.epochs} epochs"
     )
 
-# %% ../nbs/11_cli.ipynb #d0aa4291
+# %% ../nbs/11_cli.ipynb #53983204
 def describe_result(
     history: Any,  # the `History`
     data: Any,  # the `ImageData`
@@ -245,7 +248,7 @@ def describe_metrics(
     names = ("loss", "accuracy", "precision", "recall", "f1")
     return _table([["part", "images", *names], [part, metrics.num_images, *(float(getattr(metrics, name)) for name in names)]])
 
-# %% ../nbs/11_cli.ipynb #2691e75c
+# %% ../nbs/11_cli.ipynb #d38be7b0
 def open_model(
     run: str,  # run folder, checkpoint, or the name of a shipped model
 ):  # the model in evaluation mode, and the `Config` of its run, None for a shipped one
@@ -260,7 +263,7 @@ def open_model(
         return ViT.from_shipped(run), None
     raise ConfigError(f"there is no run {ascii(run)[:120]}; give a run folder, a checkpoint in it, or the name of a model that comes with the package")
 
-# %% ../nbs/11_cli.ipynb #944e2842
+# %% ../nbs/11_cli.ipynb #be126d30
 @app.command("evaluate")
 def evaluate_run(
     run: RunPath,
@@ -282,7 +285,7 @@ def evaluate_run(
     images = open_part(config, part, model.classes).with_settings(shuffle=False, augment=None, device=device)
     typer.echo(describe_metrics(evaluate(model.to(device), images, device), part))
 
-# %% ../nbs/11_cli.ipynb #5ad1f1ff
+# %% ../nbs/11_cli.ipynb #b2952b0d
 def open_part(
     config: Config,  # settings of the run
     part: str,  # train, valid or test
@@ -303,7 +306,7 @@ def preset_of(
     "The settings a shipped model was trained with: those of the preset of its name."
     return preset(name if name in PRESETS else "shapes")
 
-# %% ../nbs/11_cli.ipynb #139cb0c3
+# %% ../nbs/11_cli.ipynb #37a1ffaa
 @app.command("predict")
 def predict_images(
     run: RunPath,
@@ -331,7 +334,7 @@ def predict_images(
         rows.append(["attention", str(attention), ""])
     typer.echo(_table(rows))
 
-# %% ../nbs/11_cli.ipynb #e24bace3
+# %% ../nbs/11_cli.ipynb #e1e2324f
 def name_classes(
     images: Sequence[str],  # file names
     probabilities: Any,  # `(M, K)`
@@ -356,7 +359,7 @@ def draw_attention(
 
     plot_cls_attention(model, next(served.epoch(0))[0]).savefig(path)
 
-# %% ../nbs/11_cli.ipynb #815b010b
+# %% ../nbs/11_cli.ipynb #5ccbf97e
 @app.command("presets")
 def list_presets() -> None:
     """List the presets.
@@ -377,7 +380,7 @@ def list_presets() -> None:
     for name, found in PRESETS.items():
         typer.echo(f"{name}: {found.about}")
 
-# %% ../nbs/11_cli.ipynb #5bf2d8e9
+# %% ../nbs/11_cli.ipynb #6a9d614c
 @app.command("info")
 def show_info(
     check: Annotated[bool, typer.Option("--check", help="Take 20 training steps, and fail if the loss does not fall.")] = False,
@@ -407,7 +410,7 @@ def show_info(
     if check:
         typer.echo(check_training(device))
 
-# %% ../nbs/11_cli.ipynb #67a4af24
+# %% ../nbs/11_cli.ipynb #28fdf63d
 def check_training(
     device: str = "auto",  # auto, cuda, mps or cpu
 ) -> str:
@@ -426,7 +429,7 @@ def check_training(
         raise RuntimeError(f"the loss went from {first:.3f} to {last:.3f} in {len(losses)} steps; this installation does not train")
     return f"check: {len(losses)} training steps, loss {first:.3f} -> {last:.3f}"
 
-# %% ../nbs/11_cli.ipynb #f20c88fd
+# %% ../nbs/11_cli.ipynb #7abef307
 #| eval: false
 if __name__ == "__main__" and "__file__" in globals():  # started with `python -m`; a notebook has no file
     main()

@@ -9,7 +9,7 @@ __all__ = ['Text', 'Count', 'Share', 'Rate', 'Channels', 'Sides', 'SECTIONS', 'S
            'build', 'parse_value', 'with_settings', 'with_overrides', 'Preset', 'preset', 'config_json',
            'config_from_json', 'save_config', 'load_config', 'differences', 'check_resumable', 'resolve']
 
-# %% ../nbs/06_config.ipynb #09b3b96e
+# %% ../nbs/06_config.ipynb #076ae12a
 import difflib
 import functools
 import json
@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-# %% ../nbs/06_config.ipynb #15a2e2b0
+# %% ../nbs/06_config.ipynb #07371ff4
 class ConfigError(ValueError):
     "A setting that cannot be used; the message is one line for the person who wrote it."
 
@@ -54,7 +54,7 @@ def setting(
     "A field of a section."
     return Field(default, description=about, **rule)
 
-# %% ../nbs/06_config.ipynb #e80ba262
+# %% ../nbs/06_config.ipynb #eef5f8d2
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -62,7 +62,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Channels = Annotated[tuple[float, ...], Field(min_length=1, max_length=64)]
 Sides = Annotated[tuple[Count, ...], Field(min_length=1, max_length=64)]
 
-# %% ../nbs/06_config.ipynb #57a94c09
+# %% ../nbs/06_config.ipynb #432d8bdf
 class ModelSettings(Section):
     "What is built: the arguments of `ViT`, and where its first weights come from."
 
@@ -102,19 +102,19 @@ class ModelSettings(Section):
                              f"nearest patch size: {near}")
         return self
 
-# %% ../nbs/06_config.ipynb #d8bbee4c
+# %% ../nbs/06_config.ipynb #24a08b25
 class TransformSettings(Section):
     "What happens to a training image before the model sees it: the fields of `Augment`."
 
     crop_padding: int = setting(0, "crop at random from an image padded by so many pixels", ge=0, le=1024)
     random_resized_crop: tuple[Share, Share] | None = setting(None, "crop a random share of the area, smallest,largest; none: off")
-    flip: bool = setting(False, "mirror every second image, left to right")
+    flip: bool = setting(False, "mirror each image, left to right, with probability 1/2")
     randaugment_ops: int = setting(0, "RandAugment: operations per image", ge=0, le=10)
     randaugment_magnitude: float = setting(9.0, "RandAugment: strength on the paper's scale of 0 to 30", ge=0, le=30)
     erasing: Share = setting(0.0, "chance that a random rectangle is erased")
     mixup: float = setting(0.0, "mixup: alpha of its Beta distribution; 0: off", ge=0, le=100)
     cutmix: float = setting(0.0, "CutMix: alpha of its Beta distribution; 0: off", ge=0, le=100)
-    mix_probability: Share = setting(1.0, "share of the batches that mixup and CutMix touch")
+    mix_probability: Share = setting(1.0, "share of the images that mixup and CutMix touch")
 
     @model_validator(mode="after")
     def _fits_together(self):
@@ -124,7 +124,7 @@ class TransformSettings(Section):
                              f"then the largest; for example 0.2,1")
         return self
 
-# %% ../nbs/06_config.ipynb #2ca9d221
+# %% ../nbs/06_config.ipynb #34a0bb5e
 class DatasetSettings(Section):
     "Which images, from where."
 
@@ -150,7 +150,7 @@ class DatasetSettings(Section):
             raise ValueError(f"dataset.std={min(self.std):g} must be above 0 in every channel")
         return self
 
-# %% ../nbs/06_config.ipynb #163736f0
+# %% ../nbs/06_config.ipynb #465e90e2
 class OptimizerSettings(Section):
     "How a gradient becomes a step."
 
@@ -196,7 +196,7 @@ class TrainingSettings(Section):
     resume_path: Text | None = setting(None, "last.pth of a run to go on with; none: a new run")
     monitor: Literal["accuracy", "loss"] = setting("accuracy", "validation figure that chooses best.pth")
 
-# %% ../nbs/06_config.ipynb #eb986450
+# %% ../nbs/06_config.ipynb #2409b180
 class Config(Section):
     "Everything that decides how a run comes out."
 
@@ -219,13 +219,14 @@ class Config(Section):
             raise ValueError(f"dataset.mean has {len(self.dataset.mean)} channels but model.in_channels={self.model.in_channels}; make them equal")
         for side in self.training.small_sizes or ():
             if side % self.model.patch_size:
-                near = max(1, round(side / self.model.patch_size)) * self.model.patch_size
-                raise ValueError(f"training.small_sizes={side} is not divisible by model.patch_size={self.model.patch_size}; nearest side: {near}")
+                raise ValueError(f"training.small_sizes={side} is not divisible by model.patch_size={self.model.patch_size}; choose multiples of it, or none")
+            if side >= (self.model.image_size or math.inf):
+                raise ValueError(f"training.small_sizes={side} must be below model.image_size={self.model.image_size}; choose smaller sides, or none")
         if self.training.precision == "float16" and self.training.device in ("cpu", "mps"):
             raise ValueError(f"training.precision='float16' needs training.device='cuda', not {self.training.device!r}; nearest choice: 'float32'")
         return self
 
-# %% ../nbs/06_config.ipynb #9ce50a1f
+# %% ../nbs/06_config.ipynb #6302d7dc
 SECTIONS = {name: field.annotation for name, field in Config.model_fields.items()}
 SETTINGS = {field: f"{name}.{field}" for name, section in SECTIONS.items() for field in section.model_fields}
 _ALIASES = {
@@ -251,7 +252,7 @@ def _nearest_name(name: str) -> str:
     near = [_ALIASES[bare]] if bare in _ALIASES else difflib.get_close_matches(bare, SETTINGS, n=1)
     return SETTINGS[near[0]] if near else difflib.get_close_matches(name, SETTINGS.values(), n=1, cutoff=0)[0]
 
-# %% ../nbs/06_config.ipynb #5c771dc9
+# %% ../nbs/06_config.ipynb #57487794
 def _quoted(value: Any) -> str:
     "A value as it is quoted in a message: on one line, and short."
     text = repr(as_text(value) if isinstance(value, tuple) else value)
@@ -266,7 +267,7 @@ def as_text(
         return ",".join(map(as_text, value))
     return str(value).lower() if value is None or isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
-# %% ../nbs/06_config.ipynb #3596e4c6
+# %% ../nbs/06_config.ipynb #503e66a0
 def rule_of(
     name: str,  # full name, `section.field`
 ) -> str:
@@ -289,13 +290,13 @@ def _in_words(schema: dict) -> str:
         return "one of " + ", ".join(schema["enum"])
     if schema["type"] == "array":
         parts = schema.get("prefixItems")
-        return f"{len(parts)} values joined by a comma, each {_in_words(parts[0])}" if parts else f"{_in_words(schema['items'])} per channel, joined by commas"
+        return f"{len(parts)} values joined by a comma, each {_in_words(parts[0])}" if parts else f"one or more values joined by commas, each {_in_words(schema['items'])}"
     kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text on one line", "null": "none"}
     words = {"exclusiveMinimum": "above", "minimum": "of at least", "exclusiveMaximum": "below", "maximum": "at most"}
     limits = [f"{word} {schema[key]:.12g}" for key, word in words.items() if key in schema and schema["type"] != "null"]
     return " ".join([kinds[schema["type"]], " and ".join(limits)]).strip()
 
-# %% ../nbs/06_config.ipynb #1ba68d1f
+# %% ../nbs/06_config.ipynb #4314384c
 def nearest_choice(
     name: str,  # full name, `section.field`
     value: Any,  # a value that was refused
@@ -315,7 +316,7 @@ def nearest_choice(
         return default
     return str(max(whole[0].get("minimum", -math.inf), min(whole[0].get("maximum", math.inf), round(number))))
 
-# %% ../nbs/06_config.ipynb #cce64cbe
+# %% ../nbs/06_config.ipynb #e5d4ba11
 def build(
     tree: dict[str, dict[str, Any]],  # values by section and field
 ) -> Config:
@@ -336,7 +337,7 @@ def build(
     near = difflib.get_close_matches(name, SECTIONS, n=1, cutoff=0)[0]
     raise ConfigError(f"{_quoted(name)} is not a section of settings; nearest: {near} (all: {', '.join(SECTIONS)})")
 
-# %% ../nbs/06_config.ipynb #b2a6b6f9
+# %% ../nbs/06_config.ipynb #c2f26082
 def parse_value(
     name: str,  # full name, `section.field`
     text: Any,  # what was written; anything that is not text is passed on as it is
@@ -363,7 +364,7 @@ def with_settings(
         tree[section][field] = parse_value(f"{section}.{field}", value)
     return build(tree)
 
-# %% ../nbs/06_config.ipynb #9979f6fb
+# %% ../nbs/06_config.ipynb #868a85db
 def with_overrides(
     config: Config,  # where to start; it stays as it is
     overrides: Iterable[str],  # `section.field=value`, as on the command line
@@ -381,7 +382,7 @@ def with_overrides(
         changes[name] = value
     return with_settings(config, **{name.split(".")[1]: value for name, value in changes.items()})
 
-# %% ../nbs/06_config.ipynb #4cc0bcd7
+# %% ../nbs/06_config.ipynb #68dc3a1d
 class Preset(NamedTuple):
     "A named starting point."
 
@@ -389,28 +390,28 @@ class Preset(NamedTuple):
     measured: str  # the result it reached, with hardware and date; or that nobody has measured it yet
     settings: dict[str, Any]  # what differs from the defaults, by bare name
 
-# %% ../nbs/06_config.ipynb #a4ad21ac
+# %% ../nbs/06_config.ipynb #501a0b27
 _small = dict(image_size=32, patch_size=4, embed_dim=128, depth=8, num_heads=4)
 _recipe = dict(
     algorithm="muon", muon_lr=0.006, lr=2e-3, weight_decay=0.05, warmup_epochs=1.0, schedule="cosine", min_lr=0.0, label_smoothing=0.1,
     crop_padding=4, randaugment_ops=2, randaugment_magnitude=9.0, cutmix=1.0, mix_probability=0.3, batch_size=256,
-    small_sizes=(16, 24), small_share=0.8,
+    small_sizes=(16, 24), small_share=0.8, epochs=22,
 )  # fmt: skip
 PRESETS = {
     "shapes": Preset(
         "built-in images of ten shapes in clutter; no download, about a minute and a half on two CPU cores",
-        "test accuracy 0.9955 with seed 0, 88 s from start to figures (two cores of an AMD EPYC with AVX2, 2026-11-22)",
+        "test accuracy 0.9955 with seed 0, 76 s from start to figures (two cores of an AMD EPYC with AVX2, 2026-11-22)",
         dict(image_size=32, patch_size=4, embed_dim=64, depth=4, num_heads=4, algorithm="muon", lr=2e-3, muon_lr=0.02, weight_decay=0.01, epochs=3,
              batch_size=128, warmup_epochs=0.3, name="shapes")),
     "cifar10": Preset(
         "CIFAR-10 from scratch: 32 × 32 photographs in 10 classes", "not measured yet",
-        _small | _recipe | dict(name="cifar10", flip=True, epochs=22)),
+        _small | _recipe | dict(name="cifar10", flip=True)),
     "cifar100": Preset(
-        "CIFAR-100 from scratch: 32 × 32 photographs in 100 classes", "not measured yet",
-        _small | _recipe | dict(name="cifar100", flip=True, epochs=100)),
+        "CIFAR-100 from scratch: the recipe of cifar10, for 100 classes", "not measured yet",
+        _small | _recipe | dict(name="cifar100", flip=True)),
     "gtsrb": Preset(
-        "German traffic signs in 43 classes; never mirrored, for a mirrored sign is another sign", "not measured yet",
-        _small | _recipe | dict(name="gtsrb", flip=False, cutmix=0.0, mix_probability=1.0, epochs=50)),
+        "German traffic signs in 43 classes: the recipe of cifar10, never mirrored, for a mirrored sign is another sign", "not measured yet",
+        _small | _recipe | dict(name="gtsrb", flip=False)),
     "imagenet-b16": Preset(
         "ViT-B/16 on ImageNet-1k, after 'Better plain ViT baselines'; needs several GPUs", "not measured yet",
         dict(image_size=224, patch_size=16, embed_dim=768, depth=12, num_heads=12, pool="avg", pos_embed="sincos", name="imagenet-1k",
@@ -418,7 +419,7 @@ PRESETS = {
              randaugment_ops=2, randaugment_magnitude=10.0, mixup=0.2, epochs=90, batch_size=1024, compile=True)),
 }  # fmt: skip
 
-# %% ../nbs/06_config.ipynb #b336df18
+# %% ../nbs/06_config.ipynb #119b6f5b
 def preset(
     name: str = "shapes",  # one of `PRESETS`
 ) -> Config:
@@ -428,7 +429,7 @@ def preset(
         raise ConfigError(f"there is no preset {_quoted(name)}; nearest: {near} (all: {', '.join(PRESETS)})")
     return with_settings(Config(), **PRESETS[name].settings)
 
-# %% ../nbs/06_config.ipynb #b9101271
+# %% ../nbs/06_config.ipynb #c2f58121
 def config_json(
     config: Config,  # a configuration
 ) -> str:
@@ -452,7 +453,7 @@ def config_from_json(
         raise ConfigError(f"{missing[0]} and {len(missing) - 1} more settings are missing; this was written by another version, or edited")
     return config
 
-# %% ../nbs/06_config.ipynb #a5a2fc3f
+# %% ../nbs/06_config.ipynb #a3f0a662
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     "A JSON object; a key that appears twice is refused."
     names = [name for name, _ in pairs]
@@ -480,7 +481,7 @@ def load_config(
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
-# %% ../nbs/06_config.ipynb #574b17e0
+# %% ../nbs/06_config.ipynb #32f8ce65
 _FREE = {"dropout", "attn_dropout", "drop_path", "init_from", "init_new_head", "init_resize", "root", "download", "num_workers", "in_memory"}
 
 
@@ -504,7 +505,7 @@ def check_resumable(
         if name == "optimizer.algorithm" or (section in ("model", "dataset") and field not in _FREE):
             raise ConfigError(f"{name}={_quoted(new)}: the checkpoint was trained with {as_text(old)}, and going on cannot change that; start a new run")
 
-# %% ../nbs/06_config.ipynb #532abc42
+# %% ../nbs/06_config.ipynb #f90cb84d
 def resolve(
     preset_name: str | None,  # a preset; `None`: `shapes`, or what the checkpoint was trained with
     overrides: Iterable[str],  # `section.field=value`, from left to right

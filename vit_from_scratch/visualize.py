@@ -8,7 +8,7 @@ __all__ = ['STYLE', 'AUGMENTATION_STEPS', 'overlay', 'plot_cls_attention', 'plot
            'plot_logit_lens', 'plot_history', 'plot_confusion', 'plot_predictions', 'augmented', 'telling_draw',
            'plot_augmentations', 'plot_pointing', 'data_figures', 'model_figures', 'run_figures']
 
-# %% ../nbs/09_visualize.ipynb #caad9e44
+# %% ../nbs/09_visualize.ipynb #eaab8164
 import threading
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -37,7 +37,7 @@ from vit_from_scratch.interpret import (
     rollout,
 )
 
-# %% ../nbs/09_visualize.ipynb #8d909485
+# %% ../nbs/09_visualize.ipynb #0b8a9bc7
 STYLE = "vit_from_scratch.static.lesson"  # matplotlib's name of this package's style sheet
 
 
@@ -62,7 +62,7 @@ def _figure(rows: int, columns: int, width: float, height: float, **settings) ->
         axes = figure.subplots(rows, columns, squeeze=False, **settings)
     return figure, axes
 
-# %% ../nbs/09_visualize.ipynb #d48ed3ff
+# %% ../nbs/09_visualize.ipynb #7e8739ca
 def _array(values: Tensor | np.ndarray | Sequence) -> np.ndarray:
     return values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, dtype=float)
 
@@ -80,7 +80,7 @@ def _pictures(images: Tensor, model=None) -> np.ndarray:
     pixels = pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels[:, :3]
     return pixels.clamp(0, 1).permute(0, 2, 3, 1).numpy()
 
-# %% ../nbs/09_visualize.ipynb #efb2d9de
+# %% ../nbs/09_visualize.ipynb #75249aea
 def _tile(axis: Axes, values: Tensor | np.ndarray, title: str = "", **settings):
     "One map without axes; returns what a colour bar needs."
     drawn = axis.imshow(_array(values), **settings)
@@ -88,7 +88,7 @@ def _tile(axis: Axes, values: Tensor | np.ndarray, title: str = "", **settings):
     axis.spines[:].set_visible(False)
     return drawn
 
-# %% ../nbs/09_visualize.ipynb #4168f90d
+# %% ../nbs/09_visualize.ipynb #189f1791
 def _mosaic(axis: Axes, tiles: Tensor | np.ndarray, **settings):
     "Tiles `(rows, columns, r, c)` side by side, one empty cell between them; returns what a colour bar needs."
     rows, columns, height, width = tiles.shape
@@ -101,7 +101,7 @@ def _mosaic(axis: Axes, tiles: Tensor | np.ndarray, **settings):
     axis.spines[:].set_visible(False)
     return drawn
 
-# %% ../nbs/09_visualize.ipynb #e578340f
+# %% ../nbs/09_visualize.ipynb #d82a17c9
 def overlay(
     axis: Axes,  # where to draw
     picture: np.ndarray,  # `(H, W, 3)` in [0, 1]
@@ -117,7 +117,7 @@ def overlay(
     axis.spines[:].set_visible(False)
     return axis.imshow(values, extent=place, vmin=0, vmax=limit or values.max() or 1, alpha=opacity, interpolation="nearest")
 
-# %% ../nbs/09_visualize.ipynb #20a27f92
+# %% ../nbs/09_visualize.ipynb #bd475ad8
 @_house
 def plot_cls_attention(
     model,  # a ViT
@@ -139,7 +139,7 @@ def plot_cls_attention(
     figure.suptitle(f"attention of the readout in block {block % model.arguments['depth']}, weights sum to 1 over all tokens")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #ede47d3a
+# %% ../nbs/09_visualize.ipynb #392cfbfd
 @_house
 def plot_attention_wall(
     model,  # a ViT
@@ -159,7 +159,7 @@ def plot_attention_wall(
     figure.colorbar(drawn, label="share of each tile's largest weight" if own_scale else "attention weight", shrink=0.8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #14cff402
+# %% ../nbs/09_visualize.ipynb #e0605a75
 @_house
 def plot_rollout(
     model,  # a ViT
@@ -180,7 +180,7 @@ def plot_rollout(
     figure.suptitle(f"attention rollout, heads joined by …{f' (discard {discard})' if discard else ''}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #6bdd7c9a
+# %% ../nbs/09_visualize.ipynb #d7a17c19
 @_house
 def plot_relevance(
     model,  # a ViT
@@ -201,7 +201,7 @@ def plot_relevance(
     figure.suptitle("what speaks for …")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #b4a5b8c2
+# %% ../nbs/09_visualize.ipynb #4a170e53
 @_house
 def plot_pos_similarity(
     model,  # a ViT with positions
@@ -214,7 +214,7 @@ def plot_pos_similarity(
     figure.colorbar(drawn, label="cosine similarity of position embeddings", shrink=0.8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #6c9e69ac
+# %% ../nbs/09_visualize.ipynb #13b0c929
 @_house
 def plot_pos_norms(
     model,  # a ViT with positions
@@ -227,7 +227,7 @@ def plot_pos_norms(
     figure.colorbar(drawn, label="Euclidean norm")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #a99fcfc5
+# %% ../nbs/09_visualize.ipynb #083e6c8f
 @_house
 def plot_filters(
     model,  # a ViT
@@ -248,7 +248,7 @@ def plot_filters(
     figure.suptitle(f"first {num} principal components of the patch embedding")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #ec321786
+# %% ../nbs/09_visualize.ipynb #42145d65
 @_house
 def plot_attention_distance(
     model,  # a ViT
@@ -270,7 +270,7 @@ def plot_attention_distance(
     axis.legend(loc="best", fontsize=8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #f8ae78cd
+# %% ../nbs/09_visualize.ipynb #90ff2f5d
 @_house
 def plot_logit_lens(
     model,  # a ViT
@@ -296,7 +296,7 @@ def plot_logit_lens(
     figure.suptitle(f"logit lens: probability of {names[chosen]!r}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #bc3dbfde
+# %% ../nbs/09_visualize.ipynb #cb475a47
 def _curves(axis: Axes, rows: Sequence[dict], names: dict[str, str], title: str, **settings) -> None:
     "Lines of the named columns against the epoch; columns without numbers are left out."
     epochs = [row["epoch"] for row in rows]
@@ -308,7 +308,7 @@ def _curves(axis: Axes, rows: Sequence[dict], names: dict[str, str], title: str,
     if axis.lines:
         axis.legend(fontsize=8)
 
-# %% ../nbs/09_visualize.ipynb #f2b7c675
+# %% ../nbs/09_visualize.ipynb #6cce2f20
 @_house
 def plot_history(
     history,  # a training history with `.rows`, or the rows themselves: one dict per epoch
@@ -325,7 +325,7 @@ def plot_history(
     _curves(axes[1, 1], rows, {"lr": "at the end of the epoch"}, "learning rate", ylabel="learning rate")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #a05fde53
+# %% ../nbs/09_visualize.ipynb #afcb19e4
 @_house
 def plot_confusion(
     confusion: Tensor | np.ndarray,  # `(K, K)` counts, rows true, columns predicted
@@ -346,7 +346,7 @@ def plot_confusion(
     axes[0, 0].tick_params(axis="y", rotation=0)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #d3bc133c
+# %% ../nbs/09_visualize.ipynb #8ef29504
 @_house
 def plot_predictions(
     images: Tensor,  # `(B, C, H, W)`: bytes or in [0, 1]
@@ -372,7 +372,7 @@ def plot_predictions(
             axis.spines[:].set(visible=True, color="#d55e00", linewidth=3)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #b7167480
+# %% ../nbs/09_visualize.ipynb #c90efa3d
 AUGMENTATION_STEPS = {  # setting of `Augment` -> strengths drawn, weak to strong
     "crop_padding": (2, 4, 6, 8),
     "random_resized_crop": ((0.8, 0.8), (0.6, 0.6), (0.4, 0.4), (0.2, 0.2)),
@@ -383,7 +383,7 @@ AUGMENTATION_STEPS = {  # setting of `Augment` -> strengths drawn, weak to stron
     "cutmix": (0.2, 1.0, 2.0, 8.0),
 }
 
-# %% ../nbs/09_visualize.ipynb #5808d471
+# %% ../nbs/09_visualize.ipynb #f940eb07
 def augmented(
     images: Tensor,  # `(B, C, H, W)` uint8; the first is drawn, the others serve as partners for mixing
     setting: str,  # a key of `AUGMENTATION_STEPS`
@@ -395,7 +395,7 @@ def augmented(
     labels, generator = torch.zeros(len(images), dtype=torch.long), torch.Generator().manual_seed(seed)
     return Augment(**settings)(images, labels, generator, 2)[0][0]
 
-# %% ../nbs/09_visualize.ipynb #27dfbaaf
+# %% ../nbs/09_visualize.ipynb #9b7068cf
 def telling_draw(
     images: Tensor,  # `(B, C, H, W)` uint8
     setting: str,  # a key of `AUGMENTATION_STEPS`
@@ -409,7 +409,7 @@ def telling_draw(
             return candidate
     return seed
 
-# %% ../nbs/09_visualize.ipynb #2563bb21
+# %% ../nbs/09_visualize.ipynb #cb9ba8ee
 @_house
 def plot_augmentations(
     images: Tensor,  # `(B, C, H, W)` uint8, at least two; the first is drawn
@@ -430,7 +430,7 @@ def plot_augmentations(
         row[0].set_ylabel(setting.replace("_", " ").replace(" magnitude", "\nmagnitude"), rotation=0, ha="right", va="center", fontsize=9)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #97bd84de
+# %% ../nbs/09_visualize.ipynb #153aee52
 @_house
 def plot_pointing(
     tables: dict[str, dict[str, list[float]]],  # name -> method -> score at each block, as `pointing_table` gives them
@@ -447,7 +447,7 @@ def plot_pointing(
     figure.suptitle(f"hottest patch on the object? chance is {chance:.2f}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #5c9f4d18
+# %% ../nbs/09_visualize.ipynb #c38bd3d2
 @torch.no_grad()
 def _answers(model, batches, limit: int) -> tuple[Tensor, Tensor]:
     "Probabilities and labels of the first `limit` images or a few more, on the CPU."
@@ -468,7 +468,7 @@ def _part(data):
     part = data if valid is None else valid
     return part.with_settings(augment=None, shuffle=True) if hasattr(part, "with_settings") else part
 
-# %% ../nbs/09_visualize.ipynb #b1b1e9dc
+# %% ../nbs/09_visualize.ipynb #8433e250
 def data_figures(
     model: torch.nn.Module,  # any classifier
     data,  # data with `.valid`, or any iterable of `(images, labels)` batches
@@ -485,7 +485,7 @@ def data_figures(
     shown, truth = _answers(model, [(images, truth)], 24)
     return {"confusion": plot_confusion(confusion, classes), "predictions": plot_predictions(pixels, shown, truth, classes)}
 
-# %% ../nbs/09_visualize.ipynb #f1da2b3d
+# %% ../nbs/09_visualize.ipynb #6e66182b
 def model_figures(
     model,  # a ViT
     images: Tensor,  # `(B, C, H, W)`, normalised
@@ -507,7 +507,7 @@ def model_figures(
         figures |= {"pos_similarity": plot_pos_similarity(model), "pos_norms": plot_pos_norms(model)}
     return figures
 
-# %% ../nbs/09_visualize.ipynb #5dc70b76
+# %% ../nbs/09_visualize.ipynb #e2492fa8
 def run_figures(
     progress,  # what `fit` passes to a callback: `.event .model .data .history .run_dir .writer`
 ) -> None:

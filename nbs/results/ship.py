@@ -61,6 +61,7 @@ def main():
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
     parser.add_argument("--hardware", required=True)
+    parser.add_argument("--paused", type=float, default=0.0, metavar="MINUTES", help="time the run stood still and that its own clock counted")
     parser.add_argument("--per-class", type=int, default=10)
     given = parser.parse_args()
     run, name = load_run(given.run), given.name
@@ -70,7 +71,7 @@ def main():
     shipped = ViT.from_shipped(name)
     facts = {
         "hardware": given.hardware, "date": time.strftime("%Y-%m-%d", time.localtime((given.run / "test.json").stat().st_mtime)),
-        "epochs": len(run.history.rows), "minutes": sum(row["seconds"] for row in run.history.rows) / 60,
+        "epochs": len(run.history.rows), "minutes": sum(row["seconds"] for row in run.history.rows) / 60 - given.paused,
         "parameters": sum(p.numel() for p in shipped.parameters()), "run_accuracy": run.history.test.accuracy,
         "shipped_accuracy": evaluate(shipped, test).accuracy, "samples_accuracy": evaluate(shipped, load_samples(name)).accuracy,
     }  # fmt: skip
