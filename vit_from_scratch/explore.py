@@ -9,7 +9,7 @@ __all__ = ['AUGMENTATIONS', 'START', 'drawing_code', 'page_part', 'Explorer', 'a
            'knobs', 'playground_config', 'in_units', 'quick_estimate', 'describe_cost', 'Stopped', 'TrainingThread',
            'PlaygroundPanel', 'start_at', 'in_brief', 'PlaygroundCosts', 'HyperparameterPlayground']
 
-# %% ../nbs/10_explore.ipynb #bb54a415
+# %% ../nbs/10_explore.ipynb #58eb1413
 import base64
 import html
 import json
@@ -33,12 +33,12 @@ from torch import Tensor, nn
 from .attention import use_fused
 from .config import Config, preset, with_settings
 from .data import Augment, ImageData
-from .interpret import ablate_heads, attention_maps, logit_lens, pos_embed_similarity, record_attention, relevance, rollout
+from .interpret import ablate_heads, logit_lens, pos_embed_similarity, record_attention, relevance, rollout
 from .patch_embedding import sincos_2d
 from .train import Estimate, Progress, count_saved_values, count_tokens, estimate, fit, free_memory, make_model, pick_device, pick_precision
 from .vit import ViT, count_multiply_adds, count_parameters
 
-# %% ../nbs/10_explore.ipynb #7d9d1172
+# %% ../nbs/10_explore.ipynb #b27ed379
 _serial = count()
 
 
@@ -71,7 +71,7 @@ def page_part(
     script = f"{drawing_code(state['kind'])}\nmount(document.getElementById({place!r}), {_as_json(state)});"
     return f'<style>{_asset("explorer.css")}</style><div id="{place}"></div><script type="module">{script}</script>'
 
-# %% ../nbs/10_explore.ipynb #dec78ace
+# %% ../nbs/10_explore.ipynb #9a9db9f4
 class Explorer(anywidget.AnyWidget):
     "A widget whose data travel with it, so that it lives on in a page without a kernel."
 
@@ -114,7 +114,7 @@ class Explorer(anywidget.AnyWidget):
         Path(path).write_text(page, encoding="utf-8")
         return Path(path)
 
-# %% ../nbs/10_explore.ipynb #203fd5d6
+# %% ../nbs/10_explore.ipynb #98c97c46
 def as_pixels(
     images: Tensor | np.ndarray,  # uint8, or floats in [0, 1]: `(N, C, H, W)` or one `(C, H, W)`
     wanted: tuple[int, int, int] | None = None,  # `(C, H, W)` of a model; None: any
@@ -138,7 +138,7 @@ def _rgb(pixels: Tensor) -> bytes:
     pixels = pixels[..., :3, :, :] if pixels.shape[-3] >= 3 else pixels[..., :1, :, :].expand(*pixels.shape[:-3], 3, *pixels.shape[-2:])
     return (pixels * 255).round().to(torch.uint8).movedim(-3, -1).contiguous().numpy().tobytes()
 
-# %% ../nbs/10_explore.ipynb #eb6fb248
+# %% ../nbs/10_explore.ipynb #bc6914ce
 class PatchExplorer(Explorer):
     "Cut one image into patches, read them as a sequence, and put it together again (ViT paper, section 3.1)."
 
@@ -163,7 +163,7 @@ class PatchExplorer(Explorer):
         start = min(range(len(sizes)), key=lambda i: abs(width / sizes[i] - 8))
         super().__init__(kind="patches", title="Patch explorer", info=info, image=_rgb(pixels), size=start)
 
-# %% ../nbs/10_explore.ipynb #ee7eded5
+# %% ../nbs/10_explore.ipynb #f6e2d6c1
 def _cosines(positions: Tensor) -> Tensor:
     "Cosine similarity of each position `(N, D)` with all of them, `(N, N)`."
     positions = F.normalize(positions, dim=-1)
@@ -194,7 +194,7 @@ def _check_model(model: nn.Module) -> None:
     if not isinstance(model, ViT):
         raise ValueError(f"{type(model).__name__} has no attention blocks of this package: pass a ViT, or load other weights into one with load_weights")
 
-# %% ../nbs/10_explore.ipynb #05102171
+# %% ../nbs/10_explore.ipynb #f760875f
 def augmentation_strips(image_size: int) -> dict[str, list[tuple[str, Augment]]]:  # kind -> (strength in words, augmentation), weak to strong
     "The changes that `AugmentationExplorer` offers."
     def strip(words, *choices):
@@ -220,7 +220,7 @@ def describe_labels(
     top, index = labels.topk(2, dim=1)
     return [", ".join(f"{100 * p:.0f} % {classes[i]}" for p, i in zip(ps, ids, strict=True) if p > 0.005) for ps, ids in zip(top.tolist(), index.tolist(), strict=True)]
 
-# %% ../nbs/10_explore.ipynb #d1c5a26e
+# %% ../nbs/10_explore.ipynb #a5df3f26
 class AugmentationExplorer(Explorer):
     "Every augmentation from weak to strong, on the same few images; mixed labels in words."
 
@@ -256,7 +256,7 @@ class AugmentationExplorer(Explorer):
             self.seed += 1
             self.sheets = self.draw()
 
-# %% ../nbs/10_explore.ipynb #46a67ac3
+# %% ../nbs/10_explore.ipynb #8b1f2333
 def quantize(
     values: Tensor,  # `(..., T)`, not negative: rows of attention
 ) -> tuple[bytes, bytes]:  # one byte per value, and the largest value of each row as float32
@@ -275,7 +275,7 @@ def dequantize(
     rows = torch.frombuffer(bytearray(scale), dtype=torch.float32).view(*shape[:-1], 1)
     return torch.frombuffer(bytearray(values), dtype=torch.uint8).view(*shape).float() / 255 * rows
 
-# %% ../nbs/10_explore.ipynb #7778e6ee
+# %% ../nbs/10_explore.ipynb #b9df0a83
 def lens_bytes(
     probabilities: Tensor,  # `(L+1, T, K)`
     budget: int = 300_000,  # numbers kept; above it only the five likeliest classes of each token
@@ -296,7 +296,7 @@ def relevance_bytes(
     found = (found - torch.eye(found.shape[-1], device=found.device)).clamp(min=0)
     return {str(c): dict(zip(("q", "scale"), quantize(matrix), strict=True)) for c, matrix in zip(classes, found, strict=True)}
 
-# %% ../nbs/10_explore.ipynb #837ff06b
+# %% ../nbs/10_explore.ipynb #9a02a0fd
 def attention_frame(
     model: ViT,  # the model asked
     image: Tensor,  # `(1, C, H, W)`, normalised
@@ -321,7 +321,7 @@ def attention_frame(
     frame["lens_class"], frame["lens_prob"] = lens_bytes(logits.softmax(dim=-1))
     return frame
 
-# %% ../nbs/10_explore.ipynb #03778eed
+# %% ../nbs/10_explore.ipynb #d5e17bcc
 class AttentionView(Explorer):
     "What the attention explorer shows and how: traits that the page and Python share."
 
@@ -350,7 +350,7 @@ class AttentionView(Explorer):
             raise traitlets.TraitError(f"{proposal['trait'].name}={value} must lie between {low} and {high}")
         return value
 
-# %% ../nbs/10_explore.ipynb #6dbb09dd
+# %% ../nbs/10_explore.ipynb #c3b77e23
 def describe_model(
     model: ViT,  # the model shown
     classes: Sequence[str] | None,  # names; None: the model's own, or numbers
@@ -374,7 +374,7 @@ def _normalizer(model: ViT, mean: Sequence[float] | None, std: Sequence[float] |
     shift, scale, like = column(mean, model.mean, 0.0), column(std, model.std, 1.0), next(model.parameters())
     return lambda pixels: ((pixels - shift) / scale).to(like)
 
-# %% ../nbs/10_explore.ipynb #e5641f35
+# %% ../nbs/10_explore.ipynb #23cb22d9
 class ImageShelf:
     "Images with a model that looks at them: `compute` gives the numbers of one."
 
@@ -417,7 +417,7 @@ class ImageShelf:
         "All images, small."
         return _rgb(F.interpolate(self.pixels, size=size, mode="area"))
 
-# %% ../nbs/10_explore.ipynb #1d17936a
+# %% ../nbs/10_explore.ipynb #b4ed77e3
 class AttentionExplorer(AttentionView):
     "Look inside a ViT: where every token of an image looks, in every head of every block, and what that does to the answer."
 
@@ -475,7 +475,7 @@ class AttentionExplorer(AttentionView):
         frames = [first, *(self.shelf.compute(index, num_relevance=3) for index in others)]
         return super().state() | {"frames": sorted(frames, key=lambda frame: frame["index"]), "frame": {}, "ablated": []}
 
-# %% ../nbs/10_explore.ipynb #c891bf6c
+# %% ../nbs/10_explore.ipynb #22cf536a
 AUGMENTATIONS = {
     "none": {},
     "shift": {"crop_padding": 4},
@@ -506,7 +506,7 @@ def knobs(image_size: int) -> list[list]:  # name, label, choices as (value, tex
 
 START = dict(patch_size=4, embed_dim=64, depth=4, num_heads=4, mlp_ratio=2.0, dropout=0.0, drop_path=0.0, weight_decay=0.05, augmentation="none", lr=1e-3, batch_size=128, epochs=3)
 
-# %% ../nbs/10_explore.ipynb #9577a26b
+# %% ../nbs/10_explore.ipynb #ea576915
 def playground_config(
     settings: dict,  # values of the sliders
     base: Config,  # everything else
@@ -523,7 +523,7 @@ def in_units(number: float, unit: str = "") -> str:
             return f"{number / size:.3g} {letter}{unit}"
     return f"{number:.3g} {unit}".strip()
 
-# %% ../nbs/10_explore.ipynb #c7e2de3a
+# %% ../nbs/10_explore.ipynb #59890766
 def quick_estimate(
     config: Config,  # with its image size, channels and classes
     num_images: int,  # of the training part
@@ -553,7 +553,7 @@ def describe_cost(
     problem = f"Impossible here: it needs about {in_units(cost.memory_bytes, 'B')} of memory, {in_units(cost.free_bytes or 0, 'B')} are free; try a smaller batch or larger patches."
     return {"rows": rows, "problem": problem if small else ""}
 
-# %% ../nbs/10_explore.ipynb #ffd77922
+# %% ../nbs/10_explore.ipynb #36a54d00
 class Stopped(Exception):
     "Raised inside a forward pass to leave a run at once."
 
@@ -610,7 +610,7 @@ class TrainingThread(threading.Thread):
         self.halt.set()
         threading.Timer(0.7, self._finish, ["stopped"]).start()
 
-# %% ../nbs/10_explore.ipynb #2408cc2b
+# %% ../nbs/10_explore.ipynb #2d10edb5
 class PlaygroundPanel(Explorer):
     "Sliders, numbers, curves and the table of runs: the visible part of the playground."
 
@@ -642,7 +642,7 @@ def in_brief(s: dict) -> str:
     "A setting as one line of the table of runs."
     return f"P {s['patch_size']}, D {s['embed_dim']}, L {s['depth']}, h {s['num_heads']}, lr {s['lr']:g}, {s['augmentation']}"
 
-# %% ../nbs/10_explore.ipynb #9cad5bae
+# %% ../nbs/10_explore.ipynb #b0e28d60
 class PlaygroundCosts:
     "What the sliders of the playground mean and cost, for one data set on one machine."
 
@@ -672,7 +672,7 @@ class PlaygroundCosts:
         self.rate = cost.seconds_per_epoch / images / cost.multiply_adds
         return describe_cost(cost, config.training.epochs, "measured")
 
-# %% ../nbs/10_explore.ipynb #dd7e4c8a
+# %% ../nbs/10_explore.ipynb #c945db1a
 class HyperparameterPlayground(ipywidgets.VBox):
     "Move a slider to see what a ViT costs; train it beside the kernel, stop it, compare runs, look inside."
 
