@@ -15,7 +15,7 @@ __all__ = ['CHECKPOINT', 'CHECKPOINT_TYPES', 'VALID', 'COLUMNS', 'SAVE_EVERY', '
            'halted', 'end_epoch', 'close_run', 'finish', 'fit', 'make_model', 'Run', 'read_test', 'load_run',
            'Estimate', 'free_memory', 'count_saved_values', 'count_tokens', 'measure_speed', 'estimate']
 
-# %% ../nbs/07_train.ipynb #c4229f39
+# %% ../nbs/07_train.ipynb #a743ba67
 import copy
 import csv
 import ctypes
@@ -37,7 +37,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-# %% ../nbs/07_train.ipynb #fbb1c32c
+# %% ../nbs/07_train.ipynb #3e325b5f
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -50,7 +50,7 @@ from .config import SETTINGS, Config, DatasetSettings, config_from_json, config_
 from .data import Augment, ImageData
 from .vit import ViT, count_multiply_adds, count_parameters, load_weights
 
-# %% ../nbs/07_train.ipynb #b1e37e38
+# %% ../nbs/07_train.ipynb #3883b2d6
 def pick_device(
     name: str = "auto",  # "auto", "cuda", "mps" or "cpu"
 ) -> torch.device:
@@ -62,7 +62,7 @@ def pick_device(
         raise ValueError(f"device={name!r} is not available here; these are: {', '.join(k for k, here in found.items() if here)}")
     return torch.device(name)
 
-# %% ../nbs/07_train.ipynb #b121bb56
+# %% ../nbs/07_train.ipynb #ac35d346
 def cpu_has_bfloat16() -> bool:
     "Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16); where it does not, they are many times slower than float32."
     probes = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
@@ -82,7 +82,7 @@ def pick_precision(
         name = "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
     return getattr(torch, name)
 
-# %% ../nbs/07_train.ipynb #5692a2f8
+# %% ../nbs/07_train.ipynb #74018e36
 def is_matrix(
     name: str,  # of a parameter, as in `state_dict`
     parameter: Tensor,
@@ -90,7 +90,7 @@ def is_matrix(
     "Whether weight decay applies: matrices yes; biases, norms, tokens and position tables no."
     return parameter.ndim >= 2 and name.endswith("weight")
 
-# %% ../nbs/07_train.ipynb #23c8a28e
+# %% ../nbs/07_train.ipynb #1fe3fc7b
 def orthogonalize(
     matrices: Tensor,  # `(n, rows, columns)`
     rounds: int = 5,  # of the Newton-Schulz iteration
@@ -105,7 +105,7 @@ def orthogonalize(
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
-# %% ../nbs/07_train.ipynb #e7a252d4
+# %% ../nbs/07_train.ipynb #9c570290
 class Muon(torch.optim.Optimizer):
     "Momentum whose step has equally large directions, for matrices (Jordan et al. 2024); the same steps as `torch.optim.Muon`."
 
@@ -137,7 +137,7 @@ class Muon(torch.optim.Optimizer):
         for p, step in zip(matrices, steps, strict=True):
             p.mul_(1 - lr * group["weight_decay"]).add_(step, alpha=-lr * max(1, rows / columns) ** 0.5)
 
-# %% ../nbs/07_train.ipynb #81c3948d
+# %% ../nbs/07_train.ipynb #63905944
 def make_optimizer(
     config: Config,
     model: nn.Module,
@@ -157,7 +157,7 @@ def make_optimizer(
         optimizers.append(Muon(list(inner.values()), lr=o.muon_lr, momentum=o.momentum, weight_decay=o.weight_decay))
     return optimizers
 
-# %% ../nbs/07_train.ipynb #6b6b1424
+# %% ../nbs/07_train.ipynb #b1ec5637
 def make_schedule(
     config: Config,
     steps_per_epoch: int,  # optimizer steps
@@ -176,7 +176,7 @@ def make_schedule(
 
     return factor
 
-# %% ../nbs/07_train.ipynb #81f02d92
+# %% ../nbs/07_train.ipynb #1cb1d82c
 def set_rates(
     optimizers: list[torch.optim.Optimizer],
     factor: float,  # share of the peak rate
@@ -185,7 +185,7 @@ def set_rates(
     for group in (g for o in optimizers for g in o.param_groups):
         group["lr"] = factor * group.setdefault("peak_lr", group["lr"])
 
-# %% ../nbs/07_train.ipynb #6590e95a
+# %% ../nbs/07_train.ipynb #64f5b208
 @torch.no_grad()
 def update_average(
     average: nn.Module,  # running mean of the weights, changed in place
@@ -200,7 +200,7 @@ def update_average(
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 
-# %% ../nbs/07_train.ipynb #e249c317
+# %% ../nbs/07_train.ipynb #e177c92c
 @dataclass(frozen=True)
 class Metrics:
     "How good predictions are; precision, recall and F1 are means over the classes (macro)."
@@ -217,7 +217,7 @@ class Metrics:
         "Plain numbers and lists, for JSON."
         return {**asdict(self), "confusion": self.confusion.tolist()}
 
-# %% ../nbs/07_train.ipynb #b4f56e42
+# %% ../nbs/07_train.ipynb #fcf7eb1a
 def make_meters(
     num_classes: int,  # `K`
     device: torch.device,
@@ -235,7 +235,7 @@ def make_meters(
     })  # fmt: skip
     return nn.ModuleDict({"figures": meters, "loss": MeanMetric()}).to(device)
 
-# %% ../nbs/07_train.ipynb #319f6a3e
+# %% ../nbs/07_train.ipynb #e82141b0
 @contextmanager
 def evaluating(
     model: nn.Module,
@@ -263,7 +263,7 @@ def answers(
             logits = model(images.to(device, non_blocking=True))
         yield logits.float(), labels.to(device, non_blocking=True)
 
-# %% ../nbs/07_train.ipynb #04269bb3
+# %% ../nbs/07_train.ipynb #82e18d9b
 def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels, such as `data.test`
@@ -285,7 +285,7 @@ def evaluate(
     confusion = found.pop("confusion").cpu()
     return Metrics(float(meters["loss"].compute()), **{k: float(v) for k, v in found.items()}, confusion=confusion, num_images=int(confusion.sum()))
 
-# %% ../nbs/07_train.ipynb #857c57c5
+# %% ../nbs/07_train.ipynb #40a48f61
 def predict(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels
@@ -298,7 +298,7 @@ def predict(
     probabilities, labels = zip(*pairs, strict=True)
     return torch.cat(probabilities), torch.cat(labels)
 
-# %% ../nbs/07_train.ipynb #28870fb5
+# %% ../nbs/07_train.ipynb #6bb654b5
 @dataclass
 class History:
     "What happened in a run."
@@ -321,7 +321,7 @@ class History:
             return (row["epoch"],)
         return (-row["valid_loss"],) if self.monitor == "loss" else (row["valid_accuracy"], -row["valid_loss"])
 
-# %% ../nbs/07_train.ipynb #730ba30b
+# %% ../nbs/07_train.ipynb #f9c4a52f
 @dataclass
 class Progress:
     "What a callback is told: called with one of these at the start, after every step and epoch, and at the end."
@@ -346,7 +346,7 @@ class Progress:
         "Loss of the step just taken; reading it waits for the device."
         return math.nan if self.loss_tensor is None else float(self.loss_tensor)
 
-# %% ../nbs/07_train.ipynb #b2f5322c
+# %% ../nbs/07_train.ipynb #e9504f18
 @dataclass(frozen=True)
 class World:
     "The processes that train together, and which of them this is."
@@ -380,7 +380,7 @@ def join_world(
         if began:
             dist.destroy_process_group()
 
-# %% ../nbs/07_train.ipynb #4c510c20
+# %% ../nbs/07_train.ipynb #8cc8d6b8
 @dataclass
 class TrainState:
     "Everything `fit` works with; `save_state` writes the part that changes."
@@ -413,7 +413,7 @@ class TrainState:
         "What is evaluated: the averaged weights, if there are any."
         return self.model if self.average is None else self.average
 
-# %% ../nbs/07_train.ipynb #86618198
+# %% ../nbs/07_train.ipynb #9ffd5cb6
 def own_settings(
     model: nn.Module,
     data: Any,
@@ -428,7 +428,7 @@ def own_settings(
         return facts | {"batch_size": data.batch_size} | (asdict(data.augment) if isinstance(data.augment, Augment) else {})
     return facts
 
-# %% ../nbs/07_train.ipynb #03100579
+# %% ../nbs/07_train.ipynb #a6aa4138
 def refuse_misplaced(
     settings: dict[str, Any],  # as given to `fit`
     facts: dict[str, Any],  # `own_settings`
@@ -444,7 +444,7 @@ def refuse_misplaced(
         if (section == "transform" or name == "batch_size") and not hasattr(data, "with_settings") and not isinstance(data, ImageData):
             raise ValueError(f"{name}={value!r} was given to fit, but this data brings its own batches; use ImageData, or set it in the loader")
 
-# %% ../nbs/07_train.ipynb #3160f6fd
+# %% ../nbs/07_train.ipynb #04c6d077
 def count_batches(
     part: Iterable,
 ) -> int:
@@ -470,7 +470,7 @@ def fingerprint(
         facts["checksum"] = zlib.crc32(some.cpu().numpy().tobytes(), zlib.crc32(part.labels.cpu().numpy().tobytes()))
     return facts
 
-# %% ../nbs/07_train.ipynb #b93cc2ca
+# %% ../nbs/07_train.ipynb #972c6fe6
 def place(
     part: Any,  # ImageSet, StreamedSet, any iterable of batches, or None
     config: Config,
@@ -490,7 +490,7 @@ def place(
         return part.with_settings(shuffle=False, augment=None, **share)
     return part.with_settings(shuffle=True, augment=Augment(**config.transform.model_dump()), seed=config.training.seed, **share)
 
-# %% ../nbs/07_train.ipynb #199a2b2e
+# %% ../nbs/07_train.ipynb #fee95d7c
 def batch_groups(
     state: TrainState,
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:  # the batches of one optimizer step
@@ -511,7 +511,7 @@ def batch_groups(
         yield group
         state.seconds[0] += time.perf_counter() - began
 
-# %% ../nbs/07_train.ipynb #f28307c9
+# %% ../nbs/07_train.ipynb #401b315b
 def check_batch(
     images: Tensor,
     labels: Tensor,
@@ -526,7 +526,7 @@ def check_batch(
     if labels.ndim == 1 and not labels.is_floating_point() and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < K:
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {K} classes: 0 to {K - 1}; build it with more")
 
-# %% ../nbs/07_train.ipynb #8670a180
+# %% ../nbs/07_train.ipynb #b8bb7939
 def small_side(
     config: Config,
     epoch: int,  # counted from 0
@@ -559,7 +559,7 @@ def taking_any_size(
         if grows:
             model.patch_embed.any_size = False
 
-# %% ../nbs/07_train.ipynb #338801f7
+# %% ../nbs/07_train.ipynb #d761d37f
 def train_step(
     state: TrainState,
     group: list[tuple[Tensor, Tensor]],  # batches of images and labels
@@ -586,7 +586,7 @@ def train_step(
     state.batch += len(group)
     return step_loss
 
-# %% ../nbs/07_train.ipynb #b7254163
+# %% ../nbs/07_train.ipynb #9501d37f
 def move_weights(
     state: TrainState,
 ) -> None:
@@ -607,7 +607,7 @@ def move_weights(
     if state.average is not None:
         update_average(state.average, state.model, t.ema, progress.step)
 
-# %% ../nbs/07_train.ipynb #391e08fb
+# %% ../nbs/07_train.ipynb #c840a764
 def read_losses(
     state: TrainState,
 ) -> None:
@@ -637,7 +637,7 @@ def explain_divergence(state: TrainState, step: int, value: float) -> str:
     return (f"the loss became {value} at step {step} (epoch {state.progress.epoch + 1}); most likely at fault: {', '.join(suspects)}; "
             f"try lr={c.optimizer.lr / 10:g}, or look for images or labels that are not finite")  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #bdddcff1
+# %% ../nbs/07_train.ipynb #980c1293
 def seed_everything(
     seed: int,
 ) -> None:
@@ -659,7 +659,7 @@ def random_states(
         "device": getattr(torch, device.type).get_rng_state() if device.type in ("cuda", "mps") else None,
     }
 
-# %% ../nbs/07_train.ipynb #ac097f6e
+# %% ../nbs/07_train.ipynb #44abc049
 def restore_random_states(
     states: dict[str, Any],  # from `random_states`
     device: torch.device,
@@ -671,7 +671,7 @@ def restore_random_states(
     if states["device"] is not None and device.type in ("cuda", "mps"):
         getattr(torch, device.type).set_rng_state(states["device"])
 
-# %% ../nbs/07_train.ipynb #5efa6c8c
+# %% ../nbs/07_train.ipynb #e854793f
 def write_safely(
     path: Path,
     content: bytes,
@@ -691,7 +691,7 @@ def write_safely(
             pass
         raise OSError(f"{path} could not be written ({error.strerror}); the run stops, and what was saved before is intact") from None
 
-# %% ../nbs/07_train.ipynb #75dd3b69
+# %% ../nbs/07_train.ipynb #2e81d96f
 CHECKPOINT = "vit_from_scratch checkpoint 1"
 
 
@@ -722,7 +722,7 @@ def to_plain(value: Any) -> Any:
     "Tuples and tensors as lists."
     return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, (tuple, list)) else value
 
-# %% ../nbs/07_train.ipynb #5409dc08
+# %% ../nbs/07_train.ipynb #4f6e015b
 CHECKPOINT_TYPES = {
     "format": str, "config": str, "arguments": str, "facts": dict, "weights": dict, "average": (dict, type(None)), "optimizers": list, "scaler": dict,
     "random": dict, "position": dict, "seconds": list, "sums": Tensor, "history": dict, "data": dict,
@@ -750,7 +750,7 @@ def read_checkpoint(
         raise ValueError(f"{path} is not a whole checkpoint: {', '.join(sorted(map(str, wrong)))} missing, unknown or of the wrong kind")
     return content
 
-# %% ../nbs/07_train.ipynb #e188ceb6
+# %% ../nbs/07_train.ipynb #c8240d71
 def check_same_run(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -769,7 +769,7 @@ def check_same_run(
     if changed:
         raise ValueError(f"the checkpoint belongs to other data: {', '.join(changed)}; a resumed run keeps its data")
 
-# %% ../nbs/07_train.ipynb #003d7909
+# %% ../nbs/07_train.ipynb #8eb0056a
 def load_optimizers(
     optimizers: list[torch.optim.Optimizer],
     saved: list[dict],  # their state dicts
@@ -783,7 +783,7 @@ def load_optimizers(
         for group, settings in zip(optimizer.param_groups, wanted, strict=True):
             group.update(settings, peak_lr=settings["lr"])
 
-# %% ../nbs/07_train.ipynb #6378f6c0
+# %% ../nbs/07_train.ipynb #f9fbaf32
 def restore_state(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -809,7 +809,7 @@ def restore_state(
     if state.world.rank:
         torch.manual_seed(state.config.training.seed + progress.step + state.world.rank)
 
-# %% ../nbs/07_train.ipynb #fbbf25f6
+# %% ../nbs/07_train.ipynb #5f60b00f
 def resolve(
     model: nn.Module,
     data: Any,
@@ -829,7 +829,7 @@ def resolve(
     refuse_misplaced(settings, facts, data)
     return with_settings(base, **{**facts, **settings}), checkpoint
 
-# %% ../nbs/07_train.ipynb #0d2a29c6
+# %% ../nbs/07_train.ipynb #7e8a2266
 def keep_buffers() -> bool:  # whether the C library took the advice: only glibc does
     "Ask the C library to keep freed memory for the next step instead of giving it back to the kernel (mallopt(3))."
     mmap_threshold, trim_threshold = -3, -1  # names of the options in malloc.h
@@ -839,7 +839,7 @@ def keep_buffers() -> bool:  # whether the C library took the advice: only glibc
         return False
     return bool(advise(mmap_threshold, 2**30)) and bool(advise(trim_threshold, -1))
 
-# %% ../nbs/07_train.ipynb #a8f5b4d8
+# %% ../nbs/07_train.ipynb #d316a2f4
 def set_up(
     model: nn.Module,
     data: Any,
@@ -870,7 +870,7 @@ def set_up(
         fingerprint(train), sums=torch.zeros(3, device=device),
     )  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #e62457ea
+# %% ../nbs/07_train.ipynb #7c6464a7
 def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -> nn.Module:
     "The model as the loop calls it: shared between processes, compiled; names of weights stay those of the model."
     forward = model
@@ -885,7 +885,7 @@ def describe_model(model: nn.Module, train: Any) -> None:
         if getattr(train, name, None) is not None:
             setattr(model, name, getattr(train, name))
 
-# %% ../nbs/07_train.ipynb #2af87d82
+# %% ../nbs/07_train.ipynb #a83578a8
 def open_run(
     state: TrainState,
     checkpoint: dict[str, Any] | None,
@@ -919,7 +919,7 @@ def open_folder(state: TrainState, folder: Path) -> None:
 
         state.progress.writer = SummaryWriter(folder, purge_step=state.progress.step + 1 if state.progress.step else None)
 
-# %% ../nbs/07_train.ipynb #98dfbbde
+# %% ../nbs/07_train.ipynb #331c5b33
 VALID = ("loss", "accuracy", "precision", "recall", "f1")
 COLUMNS = ("epoch", "step", "train_loss", "train_accuracy", *(f"valid_{k}" for k in VALID), "lr", "images_per_second", "data_seconds", "seconds")
 
@@ -942,7 +942,7 @@ def write_row(state: TrainState, row: dict[str, Any]) -> None:
         if name not in ("epoch", "step") and value is not None:
             state.progress.writer.add_scalar(f"epoch/{name}", value, row["step"])
 
-# %% ../nbs/07_train.ipynb #39434685
+# %% ../nbs/07_train.ipynb #aa1f12b7
 @contextmanager
 def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     "Let the first Ctrl-C wait for the end of the step; a second one strikes at once."
@@ -966,7 +966,7 @@ def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../nbs/07_train.ipynb #9a9f8d50
+# %% ../nbs/07_train.ipynb #5fa584dd
 def tell(
     state: TrainState,
     event: str,  # "start", "step", "epoch" or "end"
@@ -990,7 +990,7 @@ def bar(
     done = state.batch // state.config.training.grad_accumulation
     return tqdm(groups, f"epoch {p.epoch + 1}/{p.epochs}{known}", p.steps_per_epoch, leave=False, disable=hidden, initial=done, unit="step")
 
-# %% ../nbs/07_train.ipynb #d06ef9cd
+# %% ../nbs/07_train.ipynb #ab49b9e8
 SAVE_EVERY = 600.0  # seconds between two checkpoints within an epoch
 
 
@@ -1018,7 +1018,7 @@ def halted(
         return wanted
     return not state.losses and float(state.world.sum(torch.tensor(float(wanted), device=state.device))) > 0
 
-# %% ../nbs/07_train.ipynb #f395e90b
+# %% ../nbs/07_train.ipynb #a4b74684
 def end_epoch(
     state: TrainState,
 ) -> None:
@@ -1043,7 +1043,7 @@ def end_epoch(
     write_row(state, row)
     tell(state, "epoch")
 
-# %% ../nbs/07_train.ipynb #69066c5c
+# %% ../nbs/07_train.ipynb #6207fc42
 def close_run(
     state: TrainState,
     pressed: list[bool],  # from `hold_interrupt`
@@ -1060,7 +1060,7 @@ def close_run(
         raise KeyboardInterrupt
     finish(state)
 
-# %% ../nbs/07_train.ipynb #c123c7ce
+# %% ../nbs/07_train.ipynb #4e94b35b
 def finish(
     state: TrainState,
 ) -> None:
@@ -1077,7 +1077,7 @@ def finish(
     if progress.writer is not None:
         progress.writer.close()
 
-# %% ../nbs/07_train.ipynb #6084adc4
+# %% ../nbs/07_train.ipynb #e69abd90
 def fit(
     model: nn.Module,  # a ViT, or any module from images to logits; trained in place
     data: Any,  # ImageData, ImageSet, or any iterable of `(images, labels)` batches
@@ -1111,7 +1111,7 @@ def fit(
         close_run(state, pressed)
     return state.progress.history
 
-# %% ../nbs/07_train.ipynb #fed6e18c
+# %% ../nbs/07_train.ipynb #05d2a3ae
 def make_model(
     config: Config,
     data: ImageData,
@@ -1132,7 +1132,7 @@ def make_model(
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
     return model
 
-# %% ../nbs/07_train.ipynb #aeaf0555
+# %% ../nbs/07_train.ipynb #6037d67a
 @dataclass
 class Run:
     "A run opened from its folder."
@@ -1152,7 +1152,7 @@ def read_test(
     found = json.loads((folder / "test.json").read_text())
     return Metrics(**{**found, "confusion": torch.tensor(found["confusion"])})
 
-# %% ../nbs/07_train.ipynb #20a0db52
+# %% ../nbs/07_train.ipynb #20ed63c0
 def load_run(
     path: str | Path,  # a run folder, or a checkpoint in it
     which: str = "best",  # in a folder: "best" or "last"
@@ -1175,7 +1175,7 @@ def load_run(
         raise ValueError(f"{path} cannot be used: {str(error).splitlines()[0]}") from None
     return Run(model.eval(), config, history, path)
 
-# %% ../nbs/07_train.ipynb #29606112
+# %% ../nbs/07_train.ipynb #7ec2f4ff
 @dataclass(frozen=True)
 class Estimate:
     "What a run will take."
@@ -1206,7 +1206,7 @@ def free_memory(
         pass
     return min(free, default=None)
 
-# %% ../nbs/07_train.ipynb #2fd1f083
+# %% ../nbs/07_train.ipynb #1cbe0aee
 def count_saved_values(
     arguments: dict[str, Any],  # of the ViT
     fused: bool = True,  # attention that never stores its weights
@@ -1224,7 +1224,7 @@ def count_tokens(arguments: dict[str, Any]) -> int:
     "Tokens `T` of an image: patches, class token, registers."
     return (arguments["image_size"] // arguments["patch_size"]) ** 2 + (arguments["pool"] == "cls") + arguments["num_registers"]
 
-# %% ../nbs/07_train.ipynb #27331eac
+# %% ../nbs/07_train.ipynb #1820461f
 @functools.lru_cache(maxsize=64)
 def measure_speed(
     arguments: tuple[tuple[str, Any], ...],  # of a ViT, as sorted pairs
@@ -1251,7 +1251,7 @@ def measure_speed(
         times.append(time.perf_counter() - began)
     return min(times) / size * count_multiply_adds(**full) / count_multiply_adds(**short)
 
-# %% ../nbs/07_train.ipynb #9497b7a9
+# %% ../nbs/07_train.ipynb #c88eb7bb
 def estimate(
     config: Config,
     num_images: int,  # of the training part
