@@ -71,12 +71,15 @@ def jupyterlab(root: Path):
     with open(home / "lab.log", "w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        for _ in range(240):
+        give_up = time.monotonic() + 180
+        while True:
             try:
                 get("/api/status")
                 break
             except OSError:
-                assert server.poll() is None, (home / "lab.log").read_text()[-3000:]
+                said = (home / "lab.log").read_text()[-3000:]
+                assert server.poll() is None, f"JupyterLab ended: {said}"
+                assert time.monotonic() < give_up, f"JupyterLab does not answer after three minutes: {said}"
                 time.sleep(0.25)
         yield base, token, get
     finally:

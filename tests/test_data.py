@@ -1,6 +1,7 @@
 """Data across the notebooks: official file formats, whole processes, other libraries, light imports."""
 
 import hashlib
+import math
 import pickle
 import subprocess
 import sys
@@ -11,7 +12,20 @@ import pytest
 import torch
 from PIL import Image
 
-from vit_from_scratch.data import OPERATIONS, Augment, ImageSet, derive_generator, load_data, make_shapes, operation_matrices, warp
+from vit_from_scratch.data import (
+    OPERATIONS,
+    SHAPE_CLASSES,
+    Augment,
+    ImageSet,
+    StreamedSet,
+    derive_generator,
+    list_folder,
+    load_data,
+    make_shapes,
+    operation_matrices,
+    read_image,
+    warp,
+)
 
 
 def write_tree(root, parts, size=24, suffix=".png", seed=0):
@@ -151,18 +165,70 @@ def test_streaming_with_workers(tmp_path):
 
 
 def test_geometry_agrees_with_torchvision():
+    "Every geometric operation, with its sign: positive turns go counter-clockwise, positive shifts move the picture left or up."
     from torchvision.transforms.v2 import functional as tv
 
-    images = make_shapes(4, 32, seed=3)[0].float() / 255
-    for name, theirs in {
-        "rotate": lambda x, s: tv.affine(x, angle=s * 30, translate=[0, 0], scale=1, shear=[0, 0], interpolation=tv.InterpolationMode.BILINEAR),
-        "translate_x": lambda x, s: tv.affine(x, angle=0, translate=[s * 16, 0], scale=1, shear=[0, 0]),
-    }.items():
-        strength = 0.5 if name == "rotate" else 16 / (150 / 331 * 32) / 2
-        ours = warp(images, operation_matrices(torch.full((4,), OPERATIONS.index(name)), torch.full((4,), strength)))
-        reference = {sign: theirs(images, sign * 0.5) for sign in (-1, 1)}
-        middle = slice(8, 24)
-        assert min((ours - r)[..., middle, middle].abs().max() for r in reference.values()) < 2e-3, name
+    images, still = make_shapes(4, 32, seed=3)[0].float() / 255, dict(angle=0, translate=[0, 0], scale=1, shear=[0, 0])
+    bilinear, middle, shift = tv.InterpolationMode.BILINEAR, slice(8, 24), 150 / 331 * 32
+    for name, strength, theirs in (
+        ("rotate", 0.5, dict(angle=-15)),
+        ("shear_x", 0.5, dict(shear=[math.degrees(math.atan(0.15)), 0])),
+        ("shear_y", 0.5, dict(shear=[0, math.degrees(math.atan(0.15))])),
+        ("translate_x", 4 / shift, dict(translate=[-4, 0])),
+        ("translate_y", 4 / shift, dict(translate=[0, -4])),
+    ):
+        for sign in (1, -1):
+            ours = warp(images, operation_matrices(torch.full((4,), OPERATIONS.index(name)), torch.full((4,), sign * strength)))
+            turned = {k: [sign * x for x in v] if isinstance(v, list) else sign * v for k, v in theirs.items()}
+            reference = tv.affine(images, interpolation=bilinear, **still | turned)
+            assert (ours - reference)[..., middle, middle].abs().max() < 2e-3, (name, sign)
+
+
+def test_sixteen_bit_greys_keep_their_shades(tmp_path):
+    ramp = np.linspace(0, 65535, 32 * 32).astype(np.uint16).reshape(32, 32)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    pixels = np.asarray(read_image(tmp_path / "ramp.png"))
+    assert np.array_equal(pixels[..., 0], ramp >> 8) and (pixels[..., 0] == pixels[..., 2]).all()
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(ValueError, match="no whole numbers from 0 to 65535"):
+        read_image(tmp_path / "float.tiff")
+
+
+def test_names_of_parts(tmp_path):
+    "Parts are found whatever their case; parts without one to train on are no classes."
+    data = load_data("imagefolder", write_tree(tmp_path / "good", {"Train": {"cat": 4, "dog": 4}, "Test": {"cat": 4, "dog": 4}}), image_size=16)
+    assert (data.classes, data.test.num_images) == (("cat", "dog"), 8)
+    with pytest.raises(ValueError, match="holds val but no folder train"):
+        load_data("imagefolder", write_tree(tmp_path / "bad", {"pictures": {"cat": 2}, "val": {"cat": 2}}))
+
+
+def test_what_begins_with_a_dot_is_left_out(tmp_path):
+    write_tree(tmp_path, {".": {"cat": 3}, "cat": {".ipynb_checkpoints": 3}})
+    assert len(list_folder(tmp_path)[0].labels) == 3
+
+
+def streamed(tmp_path, num, **settings):
+    listing, classes = list_folder(write_tree(tmp_path, {".": {"cat": num}}))
+    return StreamedSet(listing.items, listing.labels, classes, (0.5,) * 3, (0.25,) * 3, image_size=16, num_workers=0, **settings)
+
+
+def test_streaming_draws_nothing_from_the_run(tmp_path):
+    "Else a resumed run, which opens its loader once more, would go on with other dropout."
+    part = streamed(tmp_path, 4, batch_size=2)
+    before = torch.get_rng_state()
+    list(part.epoch(0)), list(part.epoch(0, start=1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_process_may_be_left_without_images(tmp_path):
+    part = streamed(tmp_path, 5, batch_size=4, rank=3, world_size=4, augment=Augment(flip=True, mixup=0.2))
+    assert [tuple(images.shape) for images, _ in part] == [(1, 3, 16, 16), (0, 3, 16, 16)]
+
+
+def test_statistics_fit_the_channels():
+    images, labels, _ = make_shapes(8)
+    with pytest.raises(ValueError, match="one number for each of 3 channels"):
+        ImageSet(images, labels, SHAPE_CLASSES, (0.5,), (0.25,))
 
 
 def test_two_processes_make_the_same_batch():

@@ -9,7 +9,7 @@ __all__ = ['Text', 'Count', 'Share', 'Rate', 'Channels', 'Sides', 'SECTIONS', 'S
            'build', 'parse_value', 'with_settings', 'with_overrides', 'Preset', 'preset', 'config_json',
            'config_from_json', 'save_config', 'load_config', 'differences', 'check_resumable', 'resolve']
 
-# %% ../nbs/06_config.ipynb #2a03dfce
+# %% ../nbs/06_config.ipynb #0fc5a09d
 import difflib
 import functools
 import json
@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-# %% ../nbs/06_config.ipynb #e4016e47
+# %% ../nbs/06_config.ipynb #6eb99f94
 class ConfigError(ValueError):
     "A setting that cannot be used; the message is one line for the person who wrote it."
 
@@ -54,7 +54,7 @@ def setting(
     "A field of a section."
     return Field(default, description=about, **rule)
 
-# %% ../nbs/06_config.ipynb #88d6b238
+# %% ../nbs/06_config.ipynb #de3b493b
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -62,7 +62,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Channels = Annotated[tuple[float, ...], Field(min_length=1, max_length=64)]
 Sides = Annotated[tuple[Count, ...], Field(min_length=1, max_length=64)]
 
-# %% ../nbs/06_config.ipynb #21c18d94
+# %% ../nbs/06_config.ipynb #628abe0e
 class ModelSettings(Section):
     "What is built: the arguments of `ViT`, and where its first weights come from."
 
@@ -83,7 +83,7 @@ class ModelSettings(Section):
     attn_dropout: Rate = setting(0.0, "share of attention weights dropped")
     drop_path: Rate = setting(0.0, "chance to skip the last block; it grows linearly from 0 at the first")
     norm_eps: float = setting(1e-6, "epsilon of the LayerNorms", gt=0, le=0.1)
-    init_from: Text | None = setting(None, "weights to start from: a file, a shipped or a timm model; none: random")
+    init_from: Text | None = setting(None, "weights to start from: a file, a run, a shipped model, or timm:NAME; none: random")
     init_new_head: bool = setting(True, "with init_from: start with a fresh classifier")
     init_resize: bool = setting(False, "with init_from: resize its positions to this image size")
 
@@ -102,7 +102,7 @@ class ModelSettings(Section):
                              f"nearest patch size: {near}")
         return self
 
-# %% ../nbs/06_config.ipynb #81e3c696
+# %% ../nbs/06_config.ipynb #3837537f
 class TransformSettings(Section):
     "What happens to a training image before the model sees it: the fields of `Augment`."
 
@@ -124,7 +124,7 @@ class TransformSettings(Section):
                              f"then the largest; for example 0.2,1")
         return self
 
-# %% ../nbs/06_config.ipynb #667a535c
+# %% ../nbs/06_config.ipynb #b2cdf2a5
 class DatasetSettings(Section):
     "Which images, from where."
 
@@ -150,7 +150,7 @@ class DatasetSettings(Section):
             raise ValueError(f"dataset.std={min(self.std):g} must be above 0 in every channel")
         return self
 
-# %% ../nbs/06_config.ipynb #e9ea3dff
+# %% ../nbs/06_config.ipynb #724d199d
 class OptimizerSettings(Section):
     "How a gradient becomes a step."
 
@@ -196,7 +196,7 @@ class TrainingSettings(Section):
     resume_path: Text | None = setting(None, "last.pth of a run to go on with; none: a new run")
     monitor: Literal["accuracy", "loss"] = setting("accuracy", "validation figure that chooses best.pth")
 
-# %% ../nbs/06_config.ipynb #c03ab841
+# %% ../nbs/06_config.ipynb #d51cd47b
 class Config(Section):
     "Everything that decides how a run comes out."
 
@@ -226,7 +226,7 @@ class Config(Section):
             raise ValueError(f"training.precision='float16' needs training.device='cuda', not {self.training.device!r}; nearest choice: 'float32'")
         return self
 
-# %% ../nbs/06_config.ipynb #d6ec008d
+# %% ../nbs/06_config.ipynb #c582fb58
 SECTIONS = {name: field.annotation for name, field in Config.model_fields.items()}
 SETTINGS = {field: f"{name}.{field}" for name, section in SECTIONS.items() for field in section.model_fields}
 _ALIASES = {
@@ -252,7 +252,7 @@ def _nearest_name(name: str) -> str:
     near = [_ALIASES[bare]] if bare in _ALIASES else difflib.get_close_matches(bare, SETTINGS, n=1)
     return SETTINGS[near[0]] if near else difflib.get_close_matches(name, SETTINGS.values(), n=1, cutoff=0)[0]
 
-# %% ../nbs/06_config.ipynb #6f3e1653
+# %% ../nbs/06_config.ipynb #576ddcfd
 def _quoted(value: Any) -> str:
     "A value as it is quoted in a message: on one line, and short."
     text = repr(as_text(value) if isinstance(value, tuple) else value)
@@ -267,7 +267,7 @@ def as_text(
         return ",".join(map(as_text, value))
     return str(value).lower() if value is None or isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
-# %% ../nbs/06_config.ipynb #b991b9d8
+# %% ../nbs/06_config.ipynb #b60fba4e
 def rule_of(
     name: str,  # full name, `section.field`
 ) -> str:
@@ -296,7 +296,7 @@ def _in_words(schema: dict) -> str:
     limits = [f"{word} {schema[key]:.12g}" for key, word in words.items() if key in schema and schema["type"] != "null"]
     return " ".join([kinds[schema["type"]], " and ".join(limits)]).strip()
 
-# %% ../nbs/06_config.ipynb #f1c80be9
+# %% ../nbs/06_config.ipynb #6aad5cdf
 def nearest_choice(
     name: str,  # full name, `section.field`
     value: Any,  # a value that was refused
@@ -316,7 +316,7 @@ def nearest_choice(
         return default
     return str(max(whole[0].get("minimum", -math.inf), min(whole[0].get("maximum", math.inf), round(number))))
 
-# %% ../nbs/06_config.ipynb #e18b026f
+# %% ../nbs/06_config.ipynb #d5b23ed4
 def build(
     tree: dict[str, dict[str, Any]],  # values by section and field
 ) -> Config:
@@ -337,7 +337,7 @@ def build(
     near = difflib.get_close_matches(name, SECTIONS, n=1, cutoff=0)[0]
     raise ConfigError(f"{_quoted(name)} is not a section of settings; nearest: {near} (all: {', '.join(SECTIONS)})")
 
-# %% ../nbs/06_config.ipynb #ac0adf01
+# %% ../nbs/06_config.ipynb #e76875d7
 def parse_value(
     name: str,  # full name, `section.field`
     text: Any,  # what was written; anything that is not text is passed on as it is
@@ -364,7 +364,7 @@ def with_settings(
         tree[section][field] = parse_value(f"{section}.{field}", value)
     return build(tree)
 
-# %% ../nbs/06_config.ipynb #f7cc0f23
+# %% ../nbs/06_config.ipynb #9efeac69
 def with_overrides(
     config: Config,  # where to start; it stays as it is
     overrides: Iterable[str],  # `section.field=value`, as on the command line
@@ -382,7 +382,7 @@ def with_overrides(
         changes[name] = value
     return with_settings(config, **{name.split(".")[1]: value for name, value in changes.items()})
 
-# %% ../nbs/06_config.ipynb #0406dde0
+# %% ../nbs/06_config.ipynb #7857a74b
 class Preset(NamedTuple):
     "A named starting point."
 
@@ -390,7 +390,7 @@ class Preset(NamedTuple):
     measured: str  # the result it reached, with hardware and date; or that nobody has measured it yet
     settings: dict[str, Any]  # what differs from the defaults, by bare name
 
-# %% ../nbs/06_config.ipynb #e3182c5e
+# %% ../nbs/06_config.ipynb #7dd40e69
 _small = dict(image_size=32, patch_size=4, embed_dim=128, depth=8, num_heads=4)
 _recipe = dict(
     algorithm="muon", muon_lr=0.006, lr=2e-3, weight_decay=0.05, warmup_epochs=1.0, schedule="cosine", min_lr=0.0, label_smoothing=0.1,
@@ -414,13 +414,13 @@ PRESETS = {
         "German traffic signs in 43 classes: the recipe of cifar10, never mirrored, for a mirrored sign is another sign", "not measured yet",
         _small | _recipe | dict(name="gtsrb", flip=False)),
     "imagenet-b16": Preset(
-        "ViT-B/16 on ImageNet-1k, after 'Better plain ViT baselines'; needs several GPUs", "not measured yet",
+        "ViT-B/16 on ImageNet-1k, after 'Better plain ViT baselines': 8 GPUs, 128 images on each", "not measured yet",
         dict(image_size=224, patch_size=16, embed_dim=768, depth=12, num_heads=12, pool="avg", pos_embed="sincos", name="imagenet-1k",
              num_workers=8, algorithm="adamw", lr=1e-3, weight_decay=0.1, warmup_epochs=8.0, random_resized_crop=(0.05, 1.0), flip=True,
-             randaugment_ops=2, randaugment_magnitude=10.0, mixup=0.2, epochs=90, batch_size=1024, compile=True)),
+             randaugment_ops=2, randaugment_magnitude=10.0, mixup=0.2, epochs=90, batch_size=128, compile=True)),
 }  # fmt: skip
 
-# %% ../nbs/06_config.ipynb #688cd8b0
+# %% ../nbs/06_config.ipynb #9fd4c7fe
 def preset(
     name: str = "shapes",  # one of `PRESETS`
 ) -> Config:
@@ -430,7 +430,7 @@ def preset(
         raise ConfigError(f"there is no preset {_quoted(name)}; nearest: {near} (all: {', '.join(PRESETS)})")
     return with_settings(Config(), **PRESETS[name].settings)
 
-# %% ../nbs/06_config.ipynb #0e1cff4f
+# %% ../nbs/06_config.ipynb #3c15fa9f
 def config_json(
     config: Config,  # a configuration
 ) -> str:
@@ -454,7 +454,7 @@ def config_from_json(
         raise ConfigError(f"{missing[0]} and {len(missing) - 1} more settings are missing; this was written by another version, or edited")
     return config
 
-# %% ../nbs/06_config.ipynb #e9a95f0d
+# %% ../nbs/06_config.ipynb #5959c89b
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     "A JSON object; a key that appears twice is refused."
     names = [name for name, _ in pairs]
@@ -482,7 +482,7 @@ def load_config(
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
-# %% ../nbs/06_config.ipynb #2b705a48
+# %% ../nbs/06_config.ipynb #1f69d1bf
 _FREE = {"dropout", "attn_dropout", "drop_path", "init_from", "init_new_head", "init_resize", "root", "download", "num_workers", "in_memory"}
 
 
@@ -506,7 +506,7 @@ def check_resumable(
         if name == "optimizer.algorithm" or (section in ("model", "dataset") and field not in _FREE):
             raise ConfigError(f"{name}={_quoted(new)}: the checkpoint was trained with {as_text(old)}, and going on cannot change that; start a new run")
 
-# %% ../nbs/06_config.ipynb #807608c7
+# %% ../nbs/06_config.ipynb #99d3fa99
 def resolve(
     preset_name: str | None,  # a preset; `None`: `shapes`, or what the checkpoint was trained with
     overrides: Iterable[str],  # `section.field=value`, from left to right

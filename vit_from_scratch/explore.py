@@ -6,10 +6,10 @@
 __all__ = ['AUGMENTATIONS', 'START', 'drawing_code', 'page_part', 'Explorer', 'as_pixels', 'PatchExplorer', 'PositionExplorer',
            'augmentation_strips', 'describe_labels', 'AugmentationExplorer', 'quantize', 'dequantize', 'lens_bytes',
            'relevance_bytes', 'attention_frame', 'AttentionView', 'describe_model', 'ImageShelf', 'AttentionExplorer',
-           'knobs', 'playground_config', 'in_units', 'quick_estimate', 'describe_cost', 'Stopped', 'TrainingThread',
-           'PlaygroundPanel', 'start_at', 'in_brief', 'PlaygroundCosts', 'HyperparameterPlayground']
+           'knobs', 'playground_config', 'in_units', 'describe_cost', 'Stopped', 'TrainingThread', 'PlaygroundPanel',
+           'start_at', 'in_brief', 'PlaygroundCosts', 'HyperparameterPlayground']
 
-# %% ../nbs/10_explore.ipynb #58eb1413
+# %% ../nbs/10_explore.ipynb #91865340
 import base64
 import html
 import json
@@ -30,15 +30,14 @@ import torch.nn.functional as F
 import traitlets
 from torch import Tensor, nn
 
-from .attention import use_fused
 from .config import Config, preset, with_settings
 from .data import Augment, ImageData
 from .interpret import ablate_heads, logit_lens, pos_embed_similarity, record_attention, relevance, rollout
 from .patch_embedding import sincos_2d
-from .train import Estimate, Progress, count_saved_values, count_tokens, estimate, fit, free_memory, make_model, pick_device, pick_precision
-from .vit import ViT, count_multiply_adds, count_parameters
+from .train import Estimate, Progress, estimate, fit, make_model
+from .vit import ViT
 
-# %% ../nbs/10_explore.ipynb #b27ed379
+# %% ../nbs/10_explore.ipynb #8b76f8a5
 _serial = count()
 
 
@@ -71,7 +70,7 @@ def page_part(
     script = f"{drawing_code(state['kind'])}\nmount(document.getElementById({place!r}), {_as_json(state)});"
     return f'<style>{_asset("explorer.css")}</style><div id="{place}"></div><script type="module">{script}</script>'
 
-# %% ../nbs/10_explore.ipynb #9a9db9f4
+# %% ../nbs/10_explore.ipynb #15c27bef
 class Explorer(anywidget.AnyWidget):
     "A widget whose data travel with it, so that it lives on in a page without a kernel."
 
@@ -114,7 +113,7 @@ class Explorer(anywidget.AnyWidget):
         Path(path).write_text(page, encoding="utf-8")
         return Path(path)
 
-# %% ../nbs/10_explore.ipynb #98c97c46
+# %% ../nbs/10_explore.ipynb #461d572f
 def as_pixels(
     images: Tensor | np.ndarray,  # uint8, or floats in [0, 1]: `(N, C, H, W)` or one `(C, H, W)`
     wanted: tuple[int, int, int] | None = None,  # `(C, H, W)` of a model; None: any
@@ -138,7 +137,7 @@ def _rgb(pixels: Tensor) -> bytes:
     pixels = pixels[..., :3, :, :] if pixels.shape[-3] >= 3 else pixels[..., :1, :, :].expand(*pixels.shape[:-3], 3, *pixels.shape[-2:])
     return (pixels * 255).round().to(torch.uint8).movedim(-3, -1).contiguous().numpy().tobytes()
 
-# %% ../nbs/10_explore.ipynb #bc6914ce
+# %% ../nbs/10_explore.ipynb #e6531e22
 class PatchExplorer(Explorer):
     "Cut one image into patches, read them as a sequence, and put it together again (ViT paper, section 3.1)."
 
@@ -163,7 +162,7 @@ class PatchExplorer(Explorer):
         start = min(range(len(sizes)), key=lambda i: abs(width / sizes[i] - 8))
         super().__init__(kind="patches", title="Patch explorer", info=info, image=_rgb(pixels), size=start)
 
-# %% ../nbs/10_explore.ipynb #f6e2d6c1
+# %% ../nbs/10_explore.ipynb #a21a77b9
 def _cosines(positions: Tensor) -> Tensor:
     "Cosine similarity of each position `(N, D)` with all of them, `(N, N)`."
     positions = F.normalize(positions, dim=-1)
@@ -194,7 +193,7 @@ def _check_model(model: nn.Module) -> None:
     if not isinstance(model, ViT):
         raise ValueError(f"{type(model).__name__} has no attention blocks of this package: pass a ViT, or load other weights into one with load_weights")
 
-# %% ../nbs/10_explore.ipynb #f760875f
+# %% ../nbs/10_explore.ipynb #19190b90
 def augmentation_strips(image_size: int) -> dict[str, list[tuple[str, Augment]]]:  # kind -> (strength in words, augmentation), weak to strong
     "The changes that `AugmentationExplorer` offers."
     def strip(words, *choices):
@@ -220,7 +219,7 @@ def describe_labels(
     top, index = labels.topk(2, dim=1)
     return [", ".join(f"{100 * p:.0f} % {classes[i]}" for p, i in zip(ps, ids, strict=True) if p > 0.005) for ps, ids in zip(top.tolist(), index.tolist(), strict=True)]
 
-# %% ../nbs/10_explore.ipynb #a5df3f26
+# %% ../nbs/10_explore.ipynb #792c625c
 class AugmentationExplorer(Explorer):
     "Every augmentation from weak to strong, on the same few images; mixed labels in words."
 
@@ -256,7 +255,7 @@ class AugmentationExplorer(Explorer):
             self.seed += 1
             self.sheets = self.draw()
 
-# %% ../nbs/10_explore.ipynb #8b1f2333
+# %% ../nbs/10_explore.ipynb #563250a6
 def quantize(
     values: Tensor,  # `(..., T)`, not negative: rows of attention
 ) -> tuple[bytes, bytes]:  # one byte per value, and the largest value of each row as float32
@@ -275,7 +274,7 @@ def dequantize(
     rows = torch.frombuffer(bytearray(scale), dtype=torch.float32).view(*shape[:-1], 1)
     return torch.frombuffer(bytearray(values), dtype=torch.uint8).view(*shape).float() / 255 * rows
 
-# %% ../nbs/10_explore.ipynb #b9df0a83
+# %% ../nbs/10_explore.ipynb #fc2f3422
 def lens_bytes(
     probabilities: Tensor,  # `(L+1, T, K)`
     budget: int = 300_000,  # numbers kept; above it only the five likeliest classes of each token
@@ -296,7 +295,7 @@ def relevance_bytes(
     found = (found - torch.eye(found.shape[-1], device=found.device)).clamp(min=0)
     return {str(c): dict(zip(("q", "scale"), quantize(matrix), strict=True)) for c, matrix in zip(classes, found, strict=True)}
 
-# %% ../nbs/10_explore.ipynb #9a02a0fd
+# %% ../nbs/10_explore.ipynb #6c467625
 def attention_frame(
     model: ViT,  # the model asked
     image: Tensor,  # `(1, C, H, W)`, normalised
@@ -321,7 +320,7 @@ def attention_frame(
     frame["lens_class"], frame["lens_prob"] = lens_bytes(logits.softmax(dim=-1))
     return frame
 
-# %% ../nbs/10_explore.ipynb #d5e17bcc
+# %% ../nbs/10_explore.ipynb #72d1feb6
 class AttentionView(Explorer):
     "What the attention explorer shows and how: traits that the page and Python share."
 
@@ -350,7 +349,7 @@ class AttentionView(Explorer):
             raise traitlets.TraitError(f"{proposal['trait'].name}={value} must lie between {low} and {high}")
         return value
 
-# %% ../nbs/10_explore.ipynb #c3b77e23
+# %% ../nbs/10_explore.ipynb #c128ef2f
 def describe_model(
     model: ViT,  # the model shown
     classes: Sequence[str] | None,  # names; None: the model's own, or numbers
@@ -374,7 +373,7 @@ def _normalizer(model: ViT, mean: Sequence[float] | None, std: Sequence[float] |
     shift, scale, like = column(mean, model.mean, 0.0), column(std, model.std, 1.0), next(model.parameters())
     return lambda pixels: ((pixels - shift) / scale).to(like)
 
-# %% ../nbs/10_explore.ipynb #23cb22d9
+# %% ../nbs/10_explore.ipynb #f2fb8d4e
 class ImageShelf:
     "Images with a model that looks at them: `compute` gives the numbers of one."
 
@@ -417,7 +416,7 @@ class ImageShelf:
         "All images, small."
         return _rgb(F.interpolate(self.pixels, size=size, mode="area"))
 
-# %% ../nbs/10_explore.ipynb #b4ed77e3
+# %% ../nbs/10_explore.ipynb #9c5feab6
 class AttentionExplorer(AttentionView):
     "Look inside a ViT: where every token of an image looks, in every head of every block, and what that does to the answer."
 
@@ -475,7 +474,7 @@ class AttentionExplorer(AttentionView):
         frames = [first, *(self.shelf.compute(index, num_relevance=3) for index in others)]
         return super().state() | {"frames": sorted(frames, key=lambda frame: frame["index"]), "frame": {}, "ablated": []}
 
-# %% ../nbs/10_explore.ipynb #22cf536a
+# %% ../nbs/10_explore.ipynb #5d4a9312
 AUGMENTATIONS = {
     "none": {},
     "shift": {"crop_padding": 4},
@@ -506,7 +505,7 @@ def knobs(image_size: int) -> list[list]:  # name, label, choices as (value, tex
 
 START = dict(patch_size=4, embed_dim=64, depth=4, num_heads=4, mlp_ratio=2.0, dropout=0.0, drop_path=0.0, weight_decay=0.05, augmentation="none", lr=1e-3, batch_size=128, epochs=3)
 
-# %% ../nbs/10_explore.ipynb #ea576915
+# %% ../nbs/10_explore.ipynb #b285f00c
 def playground_config(
     settings: dict,  # values of the sliders
     base: Config,  # everything else
@@ -523,23 +522,7 @@ def in_units(number: float, unit: str = "") -> str:
             return f"{number / size:.3g} {letter}{unit}"
     return f"{number:.3g} {unit}".strip()
 
-# %% ../nbs/10_explore.ipynb #59890766
-def quick_estimate(
-    config: Config,  # with its image size, channels and classes
-    num_images: int,  # of the training part
-    seconds_per_multiply_add: float,  # from an earlier measurement
-) -> Estimate:
-    "As `train.estimate`, without measuring: the time is scaled from an earlier measurement by the work."
-    device = pick_device(config.training.device)
-    a = config.model.model_dump(exclude={"init_from", "init_new_head", "init_resize"})
-    parameters, work = count_parameters(**a), count_multiply_adds(**a)
-    copies = {"sgd": 3, "muon": 3, "adamw": 4}[config.optimizer.algorithm] + (config.training.ema is not None)
-    precision, tokens = pick_precision(config.training.precision, device), count_tokens(a)
-    fused = use_fused(torch.empty(tokens, 0, dtype=precision, device=device))
-    saved = config.training.batch_size * count_saved_values(a, fused=fused, mixed=precision != torch.float32)
-    return Estimate(tokens, parameters, work, int(4 * (copies * parameters + saved)), seconds_per_multiply_add * work * num_images, free_memory(device))
-
-
+# %% ../nbs/10_explore.ipynb #954c43a2
 def describe_cost(
     cost: Estimate,
     epochs: int,
@@ -553,11 +536,11 @@ def describe_cost(
     problem = f"Impossible here: it needs about {in_units(cost.memory_bytes, 'B')} of memory, {in_units(cost.free_bytes or 0, 'B')} are free; try a smaller batch or larger patches."
     return {"rows": rows, "problem": problem if small else ""}
 
-# %% ../nbs/10_explore.ipynb #36a54d00
+# %% ../nbs/10_explore.ipynb #6fad6b8b
 class Stopped(Exception):
     "Raised inside a forward pass to leave a run at once."
 
-
+# %% ../nbs/10_explore.ipynb #2993fc98
 class TrainingThread(threading.Thread):
     "`fit` beside the kernel: it reports at most five times a second and stops within a forward or backward pass."
 
@@ -610,7 +593,7 @@ class TrainingThread(threading.Thread):
         self.halt.set()
         threading.Timer(0.7, self._finish, ["stopped"]).start()
 
-# %% ../nbs/10_explore.ipynb #2d10edb5
+# %% ../nbs/10_explore.ipynb #8e66d890
 class PlaygroundPanel(Explorer):
     "Sliders, numbers, curves and the table of runs: the visible part of the playground."
 
@@ -642,7 +625,7 @@ def in_brief(s: dict) -> str:
     "A setting as one line of the table of runs."
     return f"P {s['patch_size']}, D {s['embed_dim']}, L {s['depth']}, h {s['num_heads']}, lr {s['lr']:g}, {s['augmentation']}"
 
-# %% ../nbs/10_explore.ipynb #b0e28d60
+# %% ../nbs/10_explore.ipynb #ab51d9c0
 class PlaygroundCosts:
     "What the sliders of the playground mean and cost, for one data set on one machine."
 
@@ -652,7 +635,7 @@ class PlaygroundCosts:
         base: Config | None = None,  # settings without a slider; None: the shapes preset under AdamW
     ):
         self.data, self.base = data, base or with_settings(preset("shapes"), algorithm="adamw", log_every=1)
-        self.rate = 1e-10  # seconds per multiply-add, until it is measured
+        self.pace = 1e-10  # seconds per multiply-add, until it is measured
 
     def config(self, settings: dict) -> Config:
         "The configuration that the sliders mean; an impossible one is refused."
@@ -664,15 +647,14 @@ class PlaygroundCosts:
         images, d = self.data.train.num_images, self.data
         try:
             config = self.config(settings)
-            if not measured:
-                return describe_cost(quick_estimate(config, images, self.rate), config.training.epochs, "scaled")
-            cost = estimate(config, images, d.image_size, d.in_channels, d.num_classes, config.training.device)
+            pace = None if measured else self.pace
+            cost = estimate(config, images, d.image_size, d.in_channels, d.num_classes, config.training.device, seconds_per_multiply_add=pace)
         except ValueError as error:
             return {"rows": [], "problem": f"Impossible: {error}."}
-        self.rate = cost.seconds_per_epoch / images / cost.multiply_adds
-        return describe_cost(cost, config.training.epochs, "measured")
+        self.pace = cost.seconds_per_multiply_add
+        return describe_cost(cost, config.training.epochs, "measured" if measured else "scaled")
 
-# %% ../nbs/10_explore.ipynb #c945db1a
+# %% ../nbs/10_explore.ipynb #b59e6a08
 class HyperparameterPlayground(ipywidgets.VBox):
     "Move a slider to see what a ViT costs; train it beside the kernel, stop it, compare runs, look inside."
 

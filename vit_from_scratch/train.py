@@ -10,12 +10,13 @@ __all__ = ['CHECKPOINT', 'CHECKPOINT_TYPES', 'VALID', 'COLUMNS', 'SAVE_EVERY', '
            'fingerprint', 'place', 'batch_groups', 'check_batch', 'small_side', 'shrink', 'taking_any_size',
            'train_step', 'move_weights', 'read_losses', 'explain_divergence', 'seed_everything', 'random_states',
            'restore_random_states', 'write_safely', 'save_state', 'to_plain', 'read_checkpoint', 'check_same_run',
-           'load_optimizers', 'restore_state', 'resolve', 'keep_buffers', 'set_up', 'wrap', 'describe_model',
-           'open_run', 'open_folder', 'write_metrics', 'write_row', 'hold_interrupt', 'tell', 'bar', 'end_step',
-           'halted', 'end_epoch', 'close_run', 'finish', 'fit', 'make_model', 'Run', 'read_test', 'load_run',
-           'Estimate', 'free_memory', 'count_saved_values', 'count_tokens', 'measure_speed', 'estimate']
+           'load_optimizers', 'restore_state', 'find_resumed', 'gather_settings', 'keep_buffers', 'set_up', 'wrap',
+           'describe_model', 'open_run', 'open_folder', 'write_metrics', 'write_row', 'hold_interrupt', 'tell', 'bar',
+           'end_step', 'halted', 'end_epoch', 'close_run', 'finish', 'fit', 'make_model', 'Run', 'read_test',
+           'load_run', 'Estimate', 'free_memory', 'count_saved_values', 'count_tokens', 'model_arguments',
+           'memory_needed', 'measure_speed', 'estimate']
 
-# %% ../nbs/07_train.ipynb #a743ba67
+# %% ../nbs/07_train.ipynb #25af8181
 import copy
 import csv
 import ctypes
@@ -37,7 +38,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-# %% ../nbs/07_train.ipynb #3e325b5f
+# %% ../nbs/07_train.ipynb #b9b8dcd9
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -50,7 +51,7 @@ from .config import SETTINGS, Config, DatasetSettings, config_from_json, config_
 from .data import Augment, ImageData
 from .vit import ViT, count_multiply_adds, count_parameters, load_weights
 
-# %% ../nbs/07_train.ipynb #3883b2d6
+# %% ../nbs/07_train.ipynb #59da2061
 def pick_device(
     name: str = "auto",  # "auto", "cuda", "mps" or "cpu"
 ) -> torch.device:
@@ -60,9 +61,11 @@ def pick_device(
         name = next(kind for kind, here in found.items() if here)
     if not found.get(torch.device(name).type, False):
         raise ValueError(f"device={name!r} is not available here; these are: {', '.join(k for k, here in found.items() if here)}")
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # started by torchrun: one GPU for each process
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     return torch.device(name)
 
-# %% ../nbs/07_train.ipynb #ac35d346
+# %% ../nbs/07_train.ipynb #66fdb60b
 def cpu_has_bfloat16() -> bool:
     "Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16); where it does not, they are many times slower than float32."
     probes = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
@@ -82,7 +85,7 @@ def pick_precision(
         name = "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
     return getattr(torch, name)
 
-# %% ../nbs/07_train.ipynb #74018e36
+# %% ../nbs/07_train.ipynb #a497f464
 def is_matrix(
     name: str,  # of a parameter, as in `state_dict`
     parameter: Tensor,
@@ -90,7 +93,7 @@ def is_matrix(
     "Whether weight decay applies: matrices yes; biases, norms, tokens and position tables no."
     return parameter.ndim >= 2 and name.endswith("weight")
 
-# %% ../nbs/07_train.ipynb #1fe3fc7b
+# %% ../nbs/07_train.ipynb #f0b3228c
 def orthogonalize(
     matrices: Tensor,  # `(n, rows, columns)`
     rounds: int = 5,  # of the Newton-Schulz iteration
@@ -105,7 +108,7 @@ def orthogonalize(
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
-# %% ../nbs/07_train.ipynb #9c570290
+# %% ../nbs/07_train.ipynb #82f59c29
 class Muon(torch.optim.Optimizer):
     "Momentum whose step has equally large directions, for matrices (Jordan et al. 2024); the same steps as `torch.optim.Muon`."
 
@@ -137,7 +140,7 @@ class Muon(torch.optim.Optimizer):
         for p, step in zip(matrices, steps, strict=True):
             p.mul_(1 - lr * group["weight_decay"]).add_(step, alpha=-lr * max(1, rows / columns) ** 0.5)
 
-# %% ../nbs/07_train.ipynb #63905944
+# %% ../nbs/07_train.ipynb #5cba5959
 def make_optimizer(
     config: Config,
     model: nn.Module,
@@ -157,7 +160,7 @@ def make_optimizer(
         optimizers.append(Muon(list(inner.values()), lr=o.muon_lr, momentum=o.momentum, weight_decay=o.weight_decay))
     return optimizers
 
-# %% ../nbs/07_train.ipynb #b1ec5637
+# %% ../nbs/07_train.ipynb #9531812b
 def make_schedule(
     config: Config,
     steps_per_epoch: int,  # optimizer steps
@@ -176,7 +179,7 @@ def make_schedule(
 
     return factor
 
-# %% ../nbs/07_train.ipynb #1cb1d82c
+# %% ../nbs/07_train.ipynb #25ce6b6f
 def set_rates(
     optimizers: list[torch.optim.Optimizer],
     factor: float,  # share of the peak rate
@@ -185,7 +188,7 @@ def set_rates(
     for group in (g for o in optimizers for g in o.param_groups):
         group["lr"] = factor * group.setdefault("peak_lr", group["lr"])
 
-# %% ../nbs/07_train.ipynb #64f5b208
+# %% ../nbs/07_train.ipynb #231c0632
 @torch.no_grad()
 def update_average(
     average: nn.Module,  # running mean of the weights, changed in place
@@ -200,7 +203,7 @@ def update_average(
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 
-# %% ../nbs/07_train.ipynb #e177c92c
+# %% ../nbs/07_train.ipynb #65eeeae0
 @dataclass(frozen=True)
 class Metrics:
     "How good predictions are; precision, recall and F1 are means over the classes (macro)."
@@ -217,7 +220,7 @@ class Metrics:
         "Plain numbers and lists, for JSON."
         return {**asdict(self), "confusion": self.confusion.tolist()}
 
-# %% ../nbs/07_train.ipynb #fcf7eb1a
+# %% ../nbs/07_train.ipynb #c4d68f30
 def make_meters(
     num_classes: int,  # `K`
     device: torch.device,
@@ -235,7 +238,7 @@ def make_meters(
     })  # fmt: skip
     return nn.ModuleDict({"figures": meters, "loss": MeanMetric()}).to(device)
 
-# %% ../nbs/07_train.ipynb #e82141b0
+# %% ../nbs/07_train.ipynb #1ef4bbc5
 @contextmanager
 def evaluating(
     model: nn.Module,
@@ -263,7 +266,7 @@ def answers(
             logits = model(images.to(device, non_blocking=True))
         yield logits.float(), labels.to(device, non_blocking=True)
 
-# %% ../nbs/07_train.ipynb #82e18d9b
+# %% ../nbs/07_train.ipynb #2dd74cfd
 def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels, such as `data.test`
@@ -277,7 +280,7 @@ def evaluate(
     with evaluating(model) as device:
         for logits, labels in answers(model, batches, device, precision):
             meters = meters or make_meters(logits.shape[1], device)
-            meters["figures"].update(logits, labels)
+            meters["figures"].update(logits, labels.argmax(dim=1) if labels.ndim == 2 else labels)
             meters["loss"].update(F.cross_entropy(logits, labels, reduction="none"))
     if meters is None:
         raise ValueError("there are no images to evaluate: the batches are empty, or an iterator that is already used up")
@@ -285,7 +288,7 @@ def evaluate(
     confusion = found.pop("confusion").cpu()
     return Metrics(float(meters["loss"].compute()), **{k: float(v) for k, v in found.items()}, confusion=confusion, num_images=int(confusion.sum()))
 
-# %% ../nbs/07_train.ipynb #40a48f61
+# %% ../nbs/07_train.ipynb #71de3fe5
 def predict(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels
@@ -298,7 +301,7 @@ def predict(
     probabilities, labels = zip(*pairs, strict=True)
     return torch.cat(probabilities), torch.cat(labels)
 
-# %% ../nbs/07_train.ipynb #6bb654b5
+# %% ../nbs/07_train.ipynb #5d9425be
 @dataclass
 class History:
     "What happened in a run."
@@ -321,7 +324,7 @@ class History:
             return (row["epoch"],)
         return (-row["valid_loss"],) if self.monitor == "loss" else (row["valid_accuracy"], -row["valid_loss"])
 
-# %% ../nbs/07_train.ipynb #f9c4a52f
+# %% ../nbs/07_train.ipynb #8b35c287
 @dataclass
 class Progress:
     "What a callback is told: called with one of these at the start, after every step and epoch, and at the end."
@@ -329,6 +332,7 @@ class Progress:
     history: History
     model: nn.Module
     data: Any  # as given to `fit`
+    valid: Any  # the part or batches that are validated on, if any
     epochs: int
     steps_per_epoch: int
     event: str = "start"  # "start", "step", "epoch" or "end"
@@ -346,7 +350,7 @@ class Progress:
         "Loss of the step just taken; reading it waits for the device."
         return math.nan if self.loss_tensor is None else float(self.loss_tensor)
 
-# %% ../nbs/07_train.ipynb #e9504f18
+# %% ../nbs/07_train.ipynb #6a22e43d
 @dataclass(frozen=True)
 class World:
     "The processes that train together, and which of them this is."
@@ -380,7 +384,7 @@ def join_world(
         if began:
             dist.destroy_process_group()
 
-# %% ../nbs/07_train.ipynb #8cc8d6b8
+# %% ../nbs/07_train.ipynb #af4ddbbb
 @dataclass
 class TrainState:
     "Everything `fit` works with; `save_state` writes the part that changes."
@@ -413,7 +417,7 @@ class TrainState:
         "What is evaluated: the averaged weights, if there are any."
         return self.model if self.average is None else self.average
 
-# %% ../nbs/07_train.ipynb #9ffd5cb6
+# %% ../nbs/07_train.ipynb #6309216e
 def own_settings(
     model: nn.Module,
     data: Any,
@@ -428,7 +432,7 @@ def own_settings(
         return facts | {"batch_size": data.batch_size} | (asdict(data.augment) if isinstance(data.augment, Augment) else {})
     return facts
 
-# %% ../nbs/07_train.ipynb #a6aa4138
+# %% ../nbs/07_train.ipynb #b7c8801c
 def refuse_misplaced(
     settings: dict[str, Any],  # as given to `fit`
     facts: dict[str, Any],  # `own_settings`
@@ -437,21 +441,25 @@ def refuse_misplaced(
     "Settings that come too late for a finished model or opened data are refused, not ignored."
     for name, value in settings.items():
         section = SETTINGS.get(name, ".").split(".")[0]
-        if section == "model" and facts.get(name, value) != value:
-            raise ValueError(f"{name}={value!r} was given to fit, but the model has {name}={facts[name]!r}; build the model with it")
+        if section == "model" and (name not in facts or facts[name] != value):
+            known = f"the model has {name}={facts[name]!r}" if name in facts else "the model is already there"
+            raise ValueError(f"{name}={value!r} was given to fit, but {known}; build the model with it")
         if section == "dataset":
             raise ValueError(f"{name}={value!r} was given to fit, but the data is already open; give it to load_data")
         if (section == "transform" or name == "batch_size") and not hasattr(data, "with_settings") and not isinstance(data, ImageData):
             raise ValueError(f"{name}={value!r} was given to fit, but this data brings its own batches; use ImageData, or set it in the loader")
 
-# %% ../nbs/07_train.ipynb #04c6d077
+# %% ../nbs/07_train.ipynb #f86aa581
 def count_batches(
     part: Iterable,
 ) -> int:
     "Batches of one epoch; an iterable without a length is gone through once."
-    if iter(part) is part:
+    if isinstance(part, Iterator):
         raise ValueError("an iterator can be used for one epoch only; give fit a DataLoader, a list or a data set")
-    count = len(part) if hasattr(part, "__len__") else sum(1 for _ in part)
+    try:
+        count = len(part)
+    except TypeError:  # a loader of an IterableDataset has a `__len__` that fails
+        count = sum(1 for _ in part)
     if count == 0:
         raise ValueError("there are no batches to train on: the data is empty")
     return count
@@ -459,18 +467,19 @@ def count_batches(
 
 def fingerprint(
     part: Any,  # the training part
+    num_batches: int,
 ) -> dict[str, Any]:
     "Facts that tell one data set from another: counts, classes, and a checksum of labels and of some images."
     facts = {name: getattr(part, name, None) for name in ("num_images", "image_size")}
     facts["classes"] = list(getattr(part, "classes", None) or [])
     if facts["num_images"] is None:
-        facts["batches"] = count_batches(part)
+        facts["batches"] = num_batches
     if isinstance(getattr(part, "labels", None), Tensor) and isinstance(getattr(part, "images", None), Tensor):
         some = part.images[:: max(1, len(part.images) // 64)]
         facts["checksum"] = zlib.crc32(some.cpu().numpy().tobytes(), zlib.crc32(part.labels.cpu().numpy().tobytes()))
     return facts
 
-# %% ../nbs/07_train.ipynb #972c6fe6
+# %% ../nbs/07_train.ipynb #a17669c2
 def place(
     part: Any,  # ImageSet, StreamedSet, any iterable of batches, or None
     config: Config,
@@ -490,7 +499,7 @@ def place(
         return part.with_settings(shuffle=False, augment=None, **share)
     return part.with_settings(shuffle=True, augment=Augment(**config.transform.model_dump()), seed=config.training.seed, **share)
 
-# %% ../nbs/07_train.ipynb #fee95d7c
+# %% ../nbs/07_train.ipynb #f38484f7
 def batch_groups(
     state: TrainState,
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:  # the batches of one optimizer step
@@ -511,7 +520,7 @@ def batch_groups(
         yield group
         state.seconds[0] += time.perf_counter() - began
 
-# %% ../nbs/07_train.ipynb #401b315b
+# %% ../nbs/07_train.ipynb #8e25336f
 def check_batch(
     images: Tensor,
     labels: Tensor,
@@ -521,12 +530,14 @@ def check_batch(
     K = logits.shape[1]
     if len(images) != len(labels):
         raise ValueError(f"a batch has {len(images)} images but {len(labels)} labels")
-    if labels.ndim == 2 and labels.shape[1] != K:
-        raise ValueError(f"soft labels have {labels.shape[1]} classes, the model {K}")
-    if labels.ndim == 1 and not labels.is_floating_point() and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < K:
+    if (labels.ndim == 1 and labels.dtype != torch.long) or (labels.ndim == 2 and not labels.is_floating_point()):
+        raise ValueError(f"labels are {labels.dtype} of shape {tuple(labels.shape)}; give class numbers as int64 (B,), or probabilities as floats (B, K)")
+    if labels.ndim != 1 and labels.shape[1:] != (K,):
+        raise ValueError(f"labels have shape {tuple(labels.shape)}; give class numbers (B,), or probabilities (B, {K}) for the model's {K} classes")
+    if labels.ndim == 1 and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < K:
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {K} classes: 0 to {K - 1}; build it with more")
 
-# %% ../nbs/07_train.ipynb #b8bb7939
+# %% ../nbs/07_train.ipynb #6f33abb8
 def small_side(
     config: Config,
     epoch: int,  # counted from 0
@@ -535,7 +546,7 @@ def small_side(
     sizes, share, done = config.training.small_sizes, config.training.small_share, epoch / config.training.epochs
     return None if not sizes or done >= share else sizes[int(done / share * len(sizes))]
 
-
+# %% ../nbs/07_train.ipynb #a5febf78
 def shrink(
     images: Tensor,  # `(B, C, H, W)`
     side: int | None,  # in pixels; None: nothing happens
@@ -559,7 +570,7 @@ def taking_any_size(
         if grows:
             model.patch_embed.any_size = False
 
-# %% ../nbs/07_train.ipynb #d761d37f
+# %% ../nbs/07_train.ipynb #44a3d416
 def train_step(
     state: TrainState,
     group: list[tuple[Tensor, Tensor]],  # batches of images and labels
@@ -586,7 +597,7 @@ def train_step(
     state.batch += len(group)
     return step_loss
 
-# %% ../nbs/07_train.ipynb #9501d37f
+# %% ../nbs/07_train.ipynb #928e8c00
 def move_weights(
     state: TrainState,
 ) -> None:
@@ -607,7 +618,7 @@ def move_weights(
     if state.average is not None:
         update_average(state.average, state.model, t.ema, progress.step)
 
-# %% ../nbs/07_train.ipynb #c840a764
+# %% ../nbs/07_train.ipynb #a058b9f6
 def read_losses(
     state: TrainState,
 ) -> None:
@@ -626,7 +637,7 @@ def read_losses(
         state.progress.writer.add_scalar("step/loss", mean, state.progress.step)
         state.progress.writer.add_scalar("step/lr", state.progress.lr, state.progress.step)
 
-
+# %% ../nbs/07_train.ipynb #ff86ff3d
 def explain_divergence(state: TrainState, step: int, value: float) -> str:
     "One sentence: the step, and the settings most likely at fault."
     c = state.config
@@ -637,7 +648,7 @@ def explain_divergence(state: TrainState, step: int, value: float) -> str:
     return (f"the loss became {value} at step {step} (epoch {state.progress.epoch + 1}); most likely at fault: {', '.join(suspects)}; "
             f"try lr={c.optimizer.lr / 10:g}, or look for images or labels that are not finite")  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #980c1293
+# %% ../nbs/07_train.ipynb #1db1b075
 def seed_everything(
     seed: int,
 ) -> None:
@@ -659,7 +670,7 @@ def random_states(
         "device": getattr(torch, device.type).get_rng_state() if device.type in ("cuda", "mps") else None,
     }
 
-# %% ../nbs/07_train.ipynb #44abc049
+# %% ../nbs/07_train.ipynb #1ed624d3
 def restore_random_states(
     states: dict[str, Any],  # from `random_states`
     device: torch.device,
@@ -671,7 +682,7 @@ def restore_random_states(
     if states["device"] is not None and device.type in ("cuda", "mps"):
         getattr(torch, device.type).set_rng_state(states["device"])
 
-# %% ../nbs/07_train.ipynb #e854793f
+# %% ../nbs/07_train.ipynb #e5901302
 def write_safely(
     path: Path,
     content: bytes,
@@ -691,7 +702,7 @@ def write_safely(
             pass
         raise OSError(f"{path} could not be written ({error.strerror}); the run stops, and what was saved before is intact") from None
 
-# %% ../nbs/07_train.ipynb #2e81d96f
+# %% ../nbs/07_train.ipynb #6d3d223d
 CHECKPOINT = "vit_from_scratch checkpoint 1"
 
 
@@ -722,7 +733,7 @@ def to_plain(value: Any) -> Any:
     "Tuples and tensors as lists."
     return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, (tuple, list)) else value
 
-# %% ../nbs/07_train.ipynb #4f6e015b
+# %% ../nbs/07_train.ipynb #8148237a
 CHECKPOINT_TYPES = {
     "format": str, "config": str, "arguments": str, "facts": dict, "weights": dict, "average": (dict, type(None)), "optimizers": list, "scaler": dict,
     "random": dict, "position": dict, "seconds": list, "sums": Tensor, "history": dict, "data": dict,
@@ -750,7 +761,7 @@ def read_checkpoint(
         raise ValueError(f"{path} is not a whole checkpoint: {', '.join(sorted(map(str, wrong)))} missing, unknown or of the wrong kind")
     return content
 
-# %% ../nbs/07_train.ipynb #c8240d71
+# %% ../nbs/07_train.ipynb #53f07d19
 def check_same_run(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -769,7 +780,7 @@ def check_same_run(
     if changed:
         raise ValueError(f"the checkpoint belongs to other data: {', '.join(changed)}; a resumed run keeps its data")
 
-# %% ../nbs/07_train.ipynb #8eb0056a
+# %% ../nbs/07_train.ipynb #bf325c13
 def load_optimizers(
     optimizers: list[torch.optim.Optimizer],
     saved: list[dict],  # their state dicts
@@ -783,7 +794,7 @@ def load_optimizers(
         for group, settings in zip(optimizer.param_groups, wanted, strict=True):
             group.update(settings, peak_lr=settings["lr"])
 
-# %% ../nbs/07_train.ipynb #f9fbaf32
+# %% ../nbs/07_train.ipynb #dc9dbfc8
 def restore_state(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -802,24 +813,40 @@ def restore_state(
             set_rates(state.optimizers, state.schedule(progress.step - 1))
             progress.lr = state.schedule(progress.step - 1) * state.config.optimizer.lr
         progress.history.rows[:], progress.history.steps[:] = checkpoint["history"]["rows"], checkpoint["history"]["steps"]
-        state.sums, state.seconds = checkpoint["sums"].to(state.device), checkpoint["seconds"]
+        state.sums, state.seconds = checkpoint["sums"].to(state.device) * (state.world.rank == 0), checkpoint["seconds"]  # they are the first process's
         restore_random_states(checkpoint["random"], state.device)
     except (RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"the checkpoint is damaged: {str(error).splitlines()[0]}") from None
     if state.world.rank:
         torch.manual_seed(state.config.training.seed + progress.step + state.world.rank)
 
-# %% ../nbs/07_train.ipynb #5f60b00f
-def resolve(
+# %% ../nbs/07_train.ipynb #098c1d02
+def find_resumed(
+    config: Config | None,
+    resume: str | Path | None,
+    run_dir: str | Path | None,
+    settings: dict[str, Any],  # flat names
+) -> Path | None:  # the checkpoint to go on with; None: a new run
+    "Which run is gone on with. It goes on in its own folder, and nothing newer in there may be lost."
+    resume = resume or settings.get("resume_path") or (config and config.training.resume_path)
+    if resume is None:
+        return None
+    path = Path(resume) / "last.pth" if Path(resume).is_dir() else Path(resume)
+    if run_dir is not None and Path(run_dir).resolve() != path.parent.resolve():
+        raise ValueError(f"run_dir={str(run_dir)!r} does not go with resume={str(resume)!r}; a resumed run goes on in its own folder: leave run_dir out")
+    if path.name != "last.pth" and (path.parent / "last.pth").exists():
+        raise ValueError(f"resume={str(resume)!r} would overwrite the newer last.pth beside it; copy it into a folder of its own first")
+    return path
+
+# %% ../nbs/07_train.ipynb #7d96932c
+def gather_settings(
     model: nn.Module,
     data: Any,
     config: Config | None,
-    resume: str | Path | None,
+    checkpoint: dict[str, Any] | None,  # to go on with
     settings: dict[str, Any],  # flat names
-) -> tuple[Config, dict[str, Any] | None]:  # and the checkpoint to go on with
+) -> Config:
     "The settings of a run: the given ones or the checkpoint's, then what model and data say of themselves, then what the call names."
-    resume = resume or settings.get("resume_path") or (config and config.training.resume_path)
-    checkpoint = read_checkpoint(resume) if resume else None
     base = config or (config_from_json(checkpoint["config"]) if checkpoint else Config())
     facts = own_settings(model, data)
     if config or checkpoint:  # both say how the data are to be served; without them the data's own settings count
@@ -827,9 +854,9 @@ def resolve(
     for name in settings:
         find_setting(name)
     refuse_misplaced(settings, facts, data)
-    return with_settings(base, **{**facts, **settings}), checkpoint
+    return with_settings(base, **{**facts, **settings, "resume_path": None})  # which run was gone on with is no setting of this one
 
-# %% ../nbs/07_train.ipynb #7e8a2266
+# %% ../nbs/07_train.ipynb #3add9571
 def keep_buffers() -> bool:  # whether the C library took the advice: only glibc does
     "Ask the C library to keep freed memory for the next step instead of giving it back to the kernel (mallopt(3))."
     mmap_threshold, trim_threshold = -3, -1  # names of the options in malloc.h
@@ -839,7 +866,7 @@ def keep_buffers() -> bool:  # whether the C library took the advice: only glibc
         return False
     return bool(advise(mmap_threshold, 2**30)) and bool(advise(trim_threshold, -1))
 
-# %% ../nbs/07_train.ipynb #d316a2f4
+# %% ../nbs/07_train.ipynb #88164918
 def set_up(
     model: nn.Module,
     data: Any,
@@ -859,18 +886,19 @@ def set_up(
         keep_buffers()
     model.to(device)
     describe_model(model, train)
-    steps_per_epoch = -(-count_batches(train) // t.grad_accumulation)
+    num_batches = count_batches(train)
+    steps_per_epoch = -(-num_batches // t.grad_accumulation)
     precision = pick_precision(t.precision, device)
     history = History(run_dir=run_dir, monitor=t.monitor)
     return TrainState(
         config, model, wrap(model, config, world, device), train, valid, test, device, precision, world, make_optimizer(config, model),
         make_schedule(config, steps_per_epoch), torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
         None if t.ema is None else copy.deepcopy(model).requires_grad_(False),
-        Progress(history, model, data, t.epochs, steps_per_epoch, run_dir=run_dir), callback if world.rank == 0 else None,
-        fingerprint(train), sums=torch.zeros(3, device=device),
+        Progress(history, model, data, valid, t.epochs, steps_per_epoch, run_dir=run_dir), callback if world.rank == 0 else None,
+        fingerprint(train, num_batches), sums=torch.zeros(3, device=device),
     )  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #7c6464a7
+# %% ../nbs/07_train.ipynb #4510b81f
 def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -> nn.Module:
     "The model as the loop calls it: shared between processes, compiled; names of weights stay those of the model."
     forward = model
@@ -880,12 +908,14 @@ def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -
 
 
 def describe_model(model: nn.Module, train: Any) -> None:
-    "Let the model carry class names and pixel statistics of its data."
+    "Let the model carry class names and pixel statistics of its data; outputs beyond the data's classes are named by number."
     for name in ("classes", "mean", "std"):
         if getattr(train, name, None) is not None:
             setattr(model, name, getattr(train, name))
+    if isinstance(model, ViT) and model.classes is not None:
+        model.classes = (*model.classes, *(f"class {k}" for k in range(len(model.classes), model.arguments["num_classes"])))
 
-# %% ../nbs/07_train.ipynb #a83578a8
+# %% ../nbs/07_train.ipynb #8d905aed
 def open_run(
     state: TrainState,
     checkpoint: dict[str, Any] | None,
@@ -896,7 +926,8 @@ def open_run(
         restore_state(state, checkpoint)
     if folder is None:
         return
-    if checkpoint is None and (folder / "last.pth").exists():
+    taken = state.world.rank == 0 and checkpoint is None and (folder / "last.pth").exists()
+    if state.world.sum(torch.tensor(float(taken), device=state.device)) > 0:  # one process looks, all of them hear it
         raise ValueError(f"{folder} already holds a run; go on with it by resume={str(folder)!r}, or choose another folder")
     if checkpoint is not None and history.rows and (folder / "best.pth").exists():
         best = read_checkpoint(folder / "best.pth")
@@ -904,7 +935,7 @@ def open_run(
     if state.world.rank == 0:
         open_folder(state, folder)
 
-
+# %% ../nbs/07_train.ipynb #5a6e0a84
 def open_folder(state: TrainState, folder: Path) -> None:
     "Everything that a run writes before its first step."
     try:
@@ -919,7 +950,7 @@ def open_folder(state: TrainState, folder: Path) -> None:
 
         state.progress.writer = SummaryWriter(folder, purge_step=state.progress.step + 1 if state.progress.step else None)
 
-# %% ../nbs/07_train.ipynb #331c5b33
+# %% ../nbs/07_train.ipynb #9d69a503
 VALID = ("loss", "accuracy", "precision", "recall", "f1")
 COLUMNS = ("epoch", "step", "train_loss", "train_accuracy", *(f"valid_{k}" for k in VALID), "lr", "images_per_second", "data_seconds", "seconds")
 
@@ -942,7 +973,7 @@ def write_row(state: TrainState, row: dict[str, Any]) -> None:
         if name not in ("epoch", "step") and value is not None:
             state.progress.writer.add_scalar(f"epoch/{name}", value, row["step"])
 
-# %% ../nbs/07_train.ipynb #aa1f12b7
+# %% ../nbs/07_train.ipynb #34509518
 @contextmanager
 def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     "Let the first Ctrl-C wait for the end of the step; a second one strikes at once."
@@ -966,7 +997,7 @@ def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../nbs/07_train.ipynb #5fa584dd
+# %% ../nbs/07_train.ipynb #d26afc89
 def tell(
     state: TrainState,
     event: str,  # "start", "step", "epoch" or "end"
@@ -990,7 +1021,7 @@ def bar(
     done = state.batch // state.config.training.grad_accumulation
     return tqdm(groups, f"epoch {p.epoch + 1}/{p.epochs}{known}", p.steps_per_epoch, leave=False, disable=hidden, initial=done, unit="step")
 
-# %% ../nbs/07_train.ipynb #ab49b9e8
+# %% ../nbs/07_train.ipynb #e5ec4786
 SAVE_EVERY = 600.0  # seconds between two checkpoints within an epoch
 
 
@@ -1018,7 +1049,7 @@ def halted(
         return wanted
     return not state.losses and float(state.world.sum(torch.tensor(float(wanted), device=state.device))) > 0
 
-# %% ../nbs/07_train.ipynb #a4b74684
+# %% ../nbs/07_train.ipynb #2ba3a153
 def end_epoch(
     state: TrainState,
 ) -> None:
@@ -1043,7 +1074,7 @@ def end_epoch(
     write_row(state, row)
     tell(state, "epoch")
 
-# %% ../nbs/07_train.ipynb #6207fc42
+# %% ../nbs/07_train.ipynb #e7defddb
 def close_run(
     state: TrainState,
     pressed: list[bool],  # from `hold_interrupt`
@@ -1060,7 +1091,7 @@ def close_run(
         raise KeyboardInterrupt
     finish(state)
 
-# %% ../nbs/07_train.ipynb #4e94b35b
+# %% ../nbs/07_train.ipynb #ce1ea790
 def finish(
     state: TrainState,
 ) -> None:
@@ -1077,7 +1108,7 @@ def finish(
     if progress.writer is not None:
         progress.writer.close()
 
-# %% ../nbs/07_train.ipynb #e69abd90
+# %% ../nbs/07_train.ipynb #b183df76
 def fit(
     model: nn.Module,  # a ViT, or any module from images to logits; trained in place
     data: Any,  # ImageData, ImageSet, or any iterable of `(images, labels)` batches
@@ -1090,13 +1121,14 @@ def fit(
     **settings: Any,  # single settings by name: `epochs=5, lr=1e-3`
 ) -> History:
     "Train a model and leave the weights of its best epoch in it."
-    config, checkpoint = resolve(model, data, config, resume, settings)
-    if checkpoint is not None:
-        resume = Path(resume or config.training.resume_path)
-        run_dir = resume if resume.is_dir() else resume.parent
+    resume = find_resumed(config, resume, run_dir, settings)
+    checkpoint = read_checkpoint(resume) if resume else None
+    config = gather_settings(model, data, config, checkpoint, settings)
+    run_dir = resume.parent if resume else run_dir
     device = pick_device(config.training.device)
     with join_world(device) as world, hold_interrupt() as pressed, taking_any_size(model, config):
-        device = torch.device("cuda", world.local_rank) if device.type == "cuda" and world.size > 1 else device
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)
         state = set_up(model, data, valid, config, callback, run_dir and Path(run_dir), device, world)
         open_run(state, checkpoint)
         tell(state, "start")
@@ -1111,7 +1143,7 @@ def fit(
         close_run(state, pressed)
     return state.progress.history
 
-# %% ../nbs/07_train.ipynb #05d2a3ae
+# %% ../nbs/07_train.ipynb #75eb4e08
 def make_model(
     config: Config,
     data: ImageData,
@@ -1125,14 +1157,16 @@ def make_model(
             settings[name] = fact
         if settings[name] < fact if name == "num_classes" else settings[name] != fact:
             raise ValueError(f"model.{name}={settings[name]} does not fit the data, which has {name}={fact}; leave it out")
+    if config.training.resume_path is not None:  # weights that were started from have had their say
+        settings["norm_eps"] = json.loads(read_checkpoint(config.training.resume_path)["arguments"])["norm_eps"]
     torch.manual_seed(config.training.seed)
     model = ViT(**settings)
-    if source is not None:
+    if source is not None and config.training.resume_path is None:
         load_weights(model, source, new_head=new_head, resize=resize)
-    model.classes, model.mean, model.std = data.classes, data.mean, data.std
+    describe_model(model, data)
     return model
 
-# %% ../nbs/07_train.ipynb #6037d67a
+# %% ../nbs/07_train.ipynb #b38491e2
 @dataclass
 class Run:
     "A run opened from its folder."
@@ -1152,7 +1186,7 @@ def read_test(
     found = json.loads((folder / "test.json").read_text())
     return Metrics(**{**found, "confusion": torch.tensor(found["confusion"])})
 
-# %% ../nbs/07_train.ipynb #20ed63c0
+# %% ../nbs/07_train.ipynb #7dc5a37f
 def load_run(
     path: str | Path,  # a run folder, or a checkpoint in it
     which: str = "best",  # in a folder: "best" or "last"
@@ -1175,7 +1209,7 @@ def load_run(
         raise ValueError(f"{path} cannot be used: {str(error).splitlines()[0]}") from None
     return Run(model.eval(), config, history, path)
 
-# %% ../nbs/07_train.ipynb #7ec2f4ff
+# %% ../nbs/07_train.ipynb #6900f68f
 @dataclass(frozen=True)
 class Estimate:
     "What a run will take."
@@ -1183,8 +1217,9 @@ class Estimate:
     tokens: int  # per image, `T`
     parameters: int
     multiply_adds: int  # of a forward pass, per image
-    memory_bytes: int  # of weights, gradients, optimizer and one batch
+    memory_bytes: int  # see `memory_needed`
     seconds_per_epoch: float
+    seconds_per_multiply_add: float  # of the forward pass, in a training step
     free_bytes: int | None  # memory that is free now; None: unknown
 
 
@@ -1201,12 +1236,14 @@ def free_memory(
         lines = Path("/proc/meminfo").read_text().splitlines()
         free.append(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")))
         group = Path("/sys/fs/cgroup")
-        free.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        cache = next(int(line.split()[1]) for line in (group / "memory.stat").read_text().splitlines() if line.startswith("inactive_file"))
+        free.append(limit - used + cache)  # files that were read give way
     except (OSError, ValueError, StopIteration):
         pass
     return min(free, default=None)
 
-# %% ../nbs/07_train.ipynb #1cbe0aee
+# %% ../nbs/07_train.ipynb #0701b218
 def count_saved_values(
     arguments: dict[str, Any],  # of the ViT
     fused: bool = True,  # attention that never stores its weights
@@ -1224,18 +1261,43 @@ def count_tokens(arguments: dict[str, Any]) -> int:
     "Tokens `T` of an image: patches, class token, registers."
     return (arguments["image_size"] // arguments["patch_size"]) ** 2 + (arguments["pool"] == "cls") + arguments["num_registers"]
 
-# %% ../nbs/07_train.ipynb #1820461f
+# %% ../nbs/07_train.ipynb #a5a61bb9
+def model_arguments(
+    config: Config,
+    image_size: int,  # of the data, used where the configuration leaves it open, as are the next two
+    in_channels: int,
+    num_classes: int,
+) -> dict[str, Any]:
+    "The arguments of the `ViT` that a run will build."
+    arguments = config.model.model_dump(exclude={"init_from", "init_new_head", "init_resize"})
+    facts = dict(image_size=image_size, in_channels=in_channels, num_classes=num_classes)
+    return arguments | {name: fact for name, fact in facts.items() if arguments[name] is None}
+
+
+def memory_needed(
+    config: Config,
+    arguments: dict[str, Any],  # of its ViT
+    device: torch.device,
+) -> int:  # bytes
+    "Memory of weights, gradients, optimizer and one batch, without building anything."
+    precision = pick_precision(config.training.precision, device)
+    copies = {"sgd": 3, "muon": 3, "adamw": 4}[config.optimizer.algorithm] + (config.training.ema is not None)
+    fused = use_fused(torch.empty(count_tokens(arguments), 0, dtype=precision, device=device))
+    saved = config.training.batch_size * count_saved_values(arguments, fused, mixed=precision != torch.float32)
+    return int(4 * (copies * count_parameters(**arguments) + saved))
+
+# %% ../nbs/07_train.ipynb #9d3cd4cd
 @functools.lru_cache(maxsize=64)
 def measure_speed(
     arguments: tuple[tuple[str, Any], ...],  # of a ViT, as sorted pairs
     batch_size: int,
     device: torch.device,
     precision: torch.dtype,
-) -> float:  # seconds per image, forward and backward
-    "Time a few real steps with the first blocks of the model, and scale to its depth; asked again, it remembers."
-    full = dict(arguments)
-    short = full | {"depth": min(2, full["depth"])}
-    size = int(min(batch_size, max(1, 2e9 // count_multiply_adds(**short))))
+) -> float:  # seconds per multiply-add of the forward pass
+    "Time a few real steps, forward and backward, with the first blocks of the model; asked again, it remembers."
+    short = dict(arguments) | {"depth": min(2, dict(arguments)["depth"])}
+    work = count_multiply_adds(**short)
+    size = int(min(batch_size, max(1, 2e9 // work)))
     with torch.random.fork_rng(devices=[]):
         model = ViT(**short).to(device)
         images = torch.randn(size, short["in_channels"], short["image_size"], short["image_size"]).to(device)
@@ -1249,9 +1311,9 @@ def measure_speed(
         loss.backward()
         wait()
         times.append(time.perf_counter() - began)
-    return min(times) / size * count_multiply_adds(**full) / count_multiply_adds(**short)
+    return min(times) / size / work
 
-# %% ../nbs/07_train.ipynb #c88eb7bb
+# %% ../nbs/07_train.ipynb #ac59c734
 def estimate(
     config: Config,
     num_images: int,  # of the training part
@@ -1259,19 +1321,16 @@ def estimate(
     in_channels: int,
     num_classes: int,
     device: str | torch.device = "auto",
+    seconds_per_multiply_add: float | None = None,  # from an earlier estimate; None: measured now
 ) -> Estimate:
     "Tokens, parameters, work, memory and time of a run on this machine, before it starts."
     device = pick_device(str(device))
-    precision = pick_precision(config.training.precision, device)
-    a = config.model.model_dump(exclude={"init_from", "init_new_head", "init_resize"})
-    facts = dict(image_size=image_size, in_channels=in_channels, num_classes=num_classes)
-    a |= {name: fact for name, fact in facts.items() if a[name] is None}
-    parameters = count_parameters(**a)
-    copies = {"sgd": 3, "muon": 3, "adamw": 4}[config.optimizer.algorithm] + (config.training.ema is not None)
-    batch, T = config.training.batch_size, count_tokens(a)
-    saved = batch * count_saved_values(a, fused=use_fused(torch.empty(T, 0, dtype=precision, device=device)), mixed=precision != torch.float32)
-    speed = measure_speed(tuple(sorted(a.items())), batch, device, precision)
+    a = model_arguments(config, image_size, in_channels, num_classes)
+    pace = seconds_per_multiply_add
+    if pace is None:
+        precision = pick_precision(config.training.precision, device)
+        pace = measure_speed(tuple(sorted(a.items())), config.training.batch_size, device, precision)
     sides = [small_side(config, epoch) or a["image_size"] for epoch in range(config.training.epochs)]
-    speed *= sum(count_multiply_adds(**a | {"image_size": side}) for side in sides) / len(sides) / count_multiply_adds(**a)
-    memory = int(4 * (copies * parameters + saved))
-    return Estimate(T, parameters, count_multiply_adds(**a), memory, speed * num_images, free_memory(device))
+    mean_work = sum(count_multiply_adds(**a | {"image_size": side}) for side in sides) / len(sides)
+    needed = memory_needed(config, a, device)
+    return Estimate(count_tokens(a), count_parameters(**a), count_multiply_adds(**a), needed, pace * mean_work * num_images, pace, free_memory(device))

@@ -8,7 +8,7 @@ __all__ = ['STYLE', 'AUGMENTATION_STEPS', 'overlay', 'plot_cls_attention', 'plot
            'plot_logit_lens', 'plot_history', 'plot_confusion', 'plot_predictions', 'augmented', 'telling_draw',
            'plot_augmentations', 'plot_pointing', 'data_figures', 'model_figures', 'run_figures']
 
-# %% ../nbs/09_visualize.ipynb #eaab8164
+# %% ../nbs/09_visualize.ipynb #839edfe3
 import threading
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -36,8 +36,10 @@ from vit_from_scratch.interpret import (
     relevance,
     rollout,
 )
+from .train import evaluating
+from .vit import ViT
 
-# %% ../nbs/09_visualize.ipynb #0b8a9bc7
+# %% ../nbs/09_visualize.ipynb #566fbe17
 STYLE = "vit_from_scratch.static.lesson"  # matplotlib's name of this package's style sheet
 
 
@@ -62,7 +64,7 @@ def _figure(rows: int, columns: int, width: float, height: float, **settings) ->
         axes = figure.subplots(rows, columns, squeeze=False, **settings)
     return figure, axes
 
-# %% ../nbs/09_visualize.ipynb #7e8739ca
+# %% ../nbs/09_visualize.ipynb #ee4b46b0
 def _array(values: Tensor | np.ndarray | Sequence) -> np.ndarray:
     return values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, dtype=float)
 
@@ -80,7 +82,7 @@ def _pictures(images: Tensor, model=None) -> np.ndarray:
     pixels = pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels[:, :3]
     return pixels.clamp(0, 1).permute(0, 2, 3, 1).numpy()
 
-# %% ../nbs/09_visualize.ipynb #75249aea
+# %% ../nbs/09_visualize.ipynb #1a34693f
 def _tile(axis: Axes, values: Tensor | np.ndarray, title: str = "", **settings):
     "One map without axes; returns what a colour bar needs."
     drawn = axis.imshow(_array(values), **settings)
@@ -88,7 +90,7 @@ def _tile(axis: Axes, values: Tensor | np.ndarray, title: str = "", **settings):
     axis.spines[:].set_visible(False)
     return drawn
 
-# %% ../nbs/09_visualize.ipynb #189f1791
+# %% ../nbs/09_visualize.ipynb #e39e213b
 def _mosaic(axis: Axes, tiles: Tensor | np.ndarray, **settings):
     "Tiles `(rows, columns, r, c)` side by side, one empty cell between them; returns what a colour bar needs."
     rows, columns, height, width = tiles.shape
@@ -101,7 +103,7 @@ def _mosaic(axis: Axes, tiles: Tensor | np.ndarray, **settings):
     axis.spines[:].set_visible(False)
     return drawn
 
-# %% ../nbs/09_visualize.ipynb #d82a17c9
+# %% ../nbs/09_visualize.ipynb #c5205f0b
 def overlay(
     axis: Axes,  # where to draw
     picture: np.ndarray,  # `(H, W, 3)` in [0, 1]
@@ -117,7 +119,7 @@ def overlay(
     axis.spines[:].set_visible(False)
     return axis.imshow(values, extent=place, vmin=0, vmax=limit or values.max() or 1, alpha=opacity, interpolation="nearest")
 
-# %% ../nbs/09_visualize.ipynb #bd475ad8
+# %% ../nbs/09_visualize.ipynb #a655d04a
 @_house
 def plot_cls_attention(
     model,  # a ViT
@@ -139,7 +141,7 @@ def plot_cls_attention(
     figure.suptitle(f"attention of the readout in block {block % model.arguments['depth']}, weights sum to 1 over all tokens")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #392cfbfd
+# %% ../nbs/09_visualize.ipynb #7437e639
 @_house
 def plot_attention_wall(
     model,  # a ViT
@@ -159,7 +161,7 @@ def plot_attention_wall(
     figure.colorbar(drawn, label="share of each tile's largest weight" if own_scale else "attention weight", shrink=0.8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #e0605a75
+# %% ../nbs/09_visualize.ipynb #e2207b9b
 @_house
 def plot_rollout(
     model,  # a ViT
@@ -180,7 +182,7 @@ def plot_rollout(
     figure.suptitle(f"attention rollout, heads joined by …{f' (discard {discard})' if discard else ''}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #d7a17c19
+# %% ../nbs/09_visualize.ipynb #49586244
 @_house
 def plot_relevance(
     model,  # a ViT
@@ -201,7 +203,7 @@ def plot_relevance(
     figure.suptitle("what speaks for …")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #4a170e53
+# %% ../nbs/09_visualize.ipynb #1afe6a6e
 @_house
 def plot_pos_similarity(
     model,  # a ViT with positions
@@ -214,7 +216,7 @@ def plot_pos_similarity(
     figure.colorbar(drawn, label="cosine similarity of position embeddings", shrink=0.8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #13b0c929
+# %% ../nbs/09_visualize.ipynb #bd8cb514
 @_house
 def plot_pos_norms(
     model,  # a ViT with positions
@@ -227,7 +229,7 @@ def plot_pos_norms(
     figure.colorbar(drawn, label="Euclidean norm")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #083e6c8f
+# %% ../nbs/09_visualize.ipynb #00289cf0
 @_house
 def plot_filters(
     model,  # a ViT
@@ -248,7 +250,7 @@ def plot_filters(
     figure.suptitle(f"first {num} principal components of the patch embedding")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #42145d65
+# %% ../nbs/09_visualize.ipynb #275f3789
 @_house
 def plot_attention_distance(
     model,  # a ViT
@@ -270,7 +272,7 @@ def plot_attention_distance(
     axis.legend(loc="best", fontsize=8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #90ff2f5d
+# %% ../nbs/09_visualize.ipynb #385bf090
 @_house
 def plot_logit_lens(
     model,  # a ViT
@@ -296,7 +298,7 @@ def plot_logit_lens(
     figure.suptitle(f"logit lens: probability of {names[chosen]!r}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #cb475a47
+# %% ../nbs/09_visualize.ipynb #92eaaf03
 def _curves(axis: Axes, rows: Sequence[dict], names: dict[str, str], title: str, **settings) -> None:
     "Lines of the named columns against the epoch; columns without numbers are left out."
     epochs = [row["epoch"] for row in rows]
@@ -308,7 +310,7 @@ def _curves(axis: Axes, rows: Sequence[dict], names: dict[str, str], title: str,
     if axis.lines:
         axis.legend(fontsize=8)
 
-# %% ../nbs/09_visualize.ipynb #6cce2f20
+# %% ../nbs/09_visualize.ipynb #63f47441
 @_house
 def plot_history(
     history,  # a training history with `.rows`, or the rows themselves: one dict per epoch
@@ -325,7 +327,7 @@ def plot_history(
     _curves(axes[1, 1], rows, {"lr": "at the end of the epoch"}, "learning rate", ylabel="learning rate")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #afcb19e4
+# %% ../nbs/09_visualize.ipynb #27d24a65
 @_house
 def plot_confusion(
     confusion: Tensor | np.ndarray,  # `(K, K)` counts, rows true, columns predicted
@@ -346,7 +348,7 @@ def plot_confusion(
     axes[0, 0].tick_params(axis="y", rotation=0)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #8ef29504
+# %% ../nbs/09_visualize.ipynb #57fc94c2
 @_house
 def plot_predictions(
     images: Tensor,  # `(B, C, H, W)`: bytes or in [0, 1]
@@ -372,7 +374,7 @@ def plot_predictions(
             axis.spines[:].set(visible=True, color="#d55e00", linewidth=3)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #c90efa3d
+# %% ../nbs/09_visualize.ipynb #651a7f51
 AUGMENTATION_STEPS = {  # setting of `Augment` -> strengths drawn, weak to strong
     "crop_padding": (2, 4, 6, 8),
     "random_resized_crop": ((0.8, 0.8), (0.6, 0.6), (0.4, 0.4), (0.2, 0.2)),
@@ -383,7 +385,7 @@ AUGMENTATION_STEPS = {  # setting of `Augment` -> strengths drawn, weak to stron
     "cutmix": (0.2, 1.0, 2.0, 8.0),
 }
 
-# %% ../nbs/09_visualize.ipynb #f940eb07
+# %% ../nbs/09_visualize.ipynb #ac38d646
 def augmented(
     images: Tensor,  # `(B, C, H, W)` uint8; the first is drawn, the others serve as partners for mixing
     setting: str,  # a key of `AUGMENTATION_STEPS`
@@ -395,7 +397,7 @@ def augmented(
     labels, generator = torch.zeros(len(images), dtype=torch.long), torch.Generator().manual_seed(seed)
     return Augment(**settings)(images, labels, generator, 2)[0][0]
 
-# %% ../nbs/09_visualize.ipynb #9b7068cf
+# %% ../nbs/09_visualize.ipynb #717f07dd
 def telling_draw(
     images: Tensor,  # `(B, C, H, W)` uint8
     setting: str,  # a key of `AUGMENTATION_STEPS`
@@ -409,7 +411,7 @@ def telling_draw(
             return candidate
     return seed
 
-# %% ../nbs/09_visualize.ipynb #cb9ba8ee
+# %% ../nbs/09_visualize.ipynb #92441036
 @_house
 def plot_augmentations(
     images: Tensor,  # `(B, C, H, W)` uint8, at least two; the first is drawn
@@ -430,7 +432,7 @@ def plot_augmentations(
         row[0].set_ylabel(setting.replace("_", " ").replace(" magnitude", "\nmagnitude"), rotation=0, ha="right", va="center", fontsize=9)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #153aee52
+# %% ../nbs/09_visualize.ipynb #265a0365
 @_house
 def plot_pointing(
     tables: dict[str, dict[str, list[float]]],  # name -> method -> score at each block, as `pointing_table` gives them
@@ -447,18 +449,16 @@ def plot_pointing(
     figure.suptitle(f"hottest patch on the object? chance is {chance:.2f}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #c38bd3d2
-@torch.no_grad()
+# %% ../nbs/09_visualize.ipynb #79b1bc09
 def _answers(model, batches, limit: int) -> tuple[Tensor, Tensor]:
     "Probabilities and labels of the first `limit` images or a few more, on the CPU."
-    device, training, found = next(model.parameters()).device, model.training, []
-    model.eval()
-    for images, labels in batches:
-        labels = labels.argmax(dim=1) if labels.ndim == 2 else labels  # mixed labels: the larger share
-        found.append((model(images.to(device)).float().softmax(-1).cpu(), labels.cpu()))
-        if sum(len(part) for _, part in found) >= limit:
-            break
-    model.train(training)
+    found = []
+    with evaluating(model) as device:
+        for images, labels in batches:
+            labels = labels.argmax(dim=1) if labels.ndim == 2 else labels  # mixed labels: the larger share
+            found.append((model(images.to(device)).float().softmax(-1).cpu(), labels.cpu()))
+            if sum(len(part) for _, part in found) >= limit:
+                break
     return torch.cat([p for p, _ in found]), torch.cat([t for _, t in found])
 
 
@@ -466,33 +466,34 @@ def _part(data):
     "The images that a run's figures show: the validation part, or whatever batches there are; in mixed order, not augmented."
     valid = getattr(data, "valid", None)
     part = data if valid is None else valid
-    return part.with_settings(augment=None, shuffle=True) if hasattr(part, "with_settings") else part
+    return part.with_settings(augment=None, shuffle=True, rank=0, world_size=1) if hasattr(part, "with_settings") else part
 
-# %% ../nbs/09_visualize.ipynb #8433e250
+# %% ../nbs/09_visualize.ipynb #4fe515ac
 def data_figures(
     model: torch.nn.Module,  # any classifier
     data,  # data with `.valid`, or any iterable of `(images, labels)` batches
     limit: int = 10_000,  # how many images the confusion matrix counts
 ) -> dict[str, Figure]:  # name -> figure
-    "Confusion matrix and predictions on validation images."
+    "Confusion matrix and predictions, on validation images where there are some."
     batches = _part(data)
     probabilities, labels = _answers(model, batches, limit)
     count = probabilities.shape[1]
-    classes = getattr(data, "classes", None) or getattr(model, "classes", None) or [str(k) for k in range(count)]
+    classes = list(getattr(data, "classes", None) or getattr(model, "classes", None) or ())
+    classes += [f"class {k}" for k in range(len(classes), count)]
     confusion = torch.bincount(labels * count + probabilities.argmax(1), minlength=count**2).view(count, count)
     images, truth = (part[:24] for part in next(iter(batches)))
     pixels = batches.denormalize(images).clamp(0, 1) if hasattr(batches, "denormalize") else images
     shown, truth = _answers(model, [(images, truth)], 24)
     return {"confusion": plot_confusion(confusion, classes), "predictions": plot_predictions(pixels, shown, truth, classes)}
 
-# %% ../nbs/09_visualize.ipynb #6e66182b
+# %% ../nbs/09_visualize.ipynb #f3660df2
 def model_figures(
     model,  # a ViT
     images: Tensor,  # `(B, C, H, W)`, normalised
 ) -> dict[str, Figure]:  # name -> figure
     "Every figure that looks inside the model."
     few, filters = images[:4], model.patch_embed.proj.weight
-    with torch.no_grad():
+    with evaluating(model):
         likely = model(few[:1].to(filters)).float().topk(min(3, model.arguments["num_classes"])).indices[0].tolist()
     figures = {
         "cls_attention": plot_cls_attention(model, few),
@@ -507,18 +508,19 @@ def model_figures(
         figures |= {"pos_similarity": plot_pos_similarity(model), "pos_norms": plot_pos_norms(model)}
     return figures
 
-# %% ../nbs/09_visualize.ipynb #e2492fa8
+# %% ../nbs/09_visualize.ipynb #ca58eb3c
 def run_figures(
-    progress,  # what `fit` passes to a callback: `.event .model .data .history .run_dir .writer`
+    progress,  # what `fit` passes to a callback: `.event .model .data .valid .history .run_dir .writer`
 ) -> None:
     "A callback for `fit`: at the end of a run, write its figures to `figures/` and to TensorBoard."
     if progress.event != "end":
         return
     figures = {"history": plot_history(progress.history)} if progress.history.rows else {}
-    if progress.data is not None:
-        figures |= data_figures(progress.model, progress.data)
-        if hasattr(progress.model, "num_prefix_tokens"):
-            figures |= model_figures(progress.model, next(iter(_part(progress.data)))[0])
+    data = progress.data if progress.valid is None else progress.valid
+    if data is not None:
+        figures |= data_figures(progress.model, data)
+        if isinstance(progress.model, ViT):
+            figures |= model_figures(progress.model, next(iter(_part(data)))[0])
     folder = None if progress.run_dir is None else Path(progress.run_dir) / "figures"
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@
 __all__ = ['SIZES', 'FACTS', 'EPS_OF', 'reset_parameters', 'ViT', 'parameters_by_part', 'count_parameters', 'count_multiply_adds',
            'summary', 'save_weights', 'rename_weights', 'load_weights', 'load_model']
 
-# %% ../nbs/04_vit.ipynb #dfe335b9
+# %% ../nbs/04_vit.ipynb #32e1967d
 import inspect
 import json
 import math
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from .encoder import EncoderBlock
 from .patch_embedding import PatchEmbedding, resize_pos_embed, sincos_2d
 
-# %% ../nbs/04_vit.ipynb #4584ae16
+# %% ../nbs/04_vit.ipynb #2bf1d924
 def _check_arguments(num_classes, mlp_ratio, depth, num_registers, pos_embed, pool, dropout, attn_dropout, drop_path, norm_eps, **_checked_by_the_parts):
     if min(num_classes, depth) < 1 or num_registers < 0:
         raise ValueError(f"num_classes={num_classes} and depth={depth} must be positive, num_registers={num_registers} not negative")
@@ -34,7 +34,7 @@ def _check_arguments(num_classes, mlp_ratio, depth, num_registers, pos_embed, po
     if pool not in ("cls", "avg"):
         raise ValueError(f"pool={pool!r}: choose 'cls' or 'avg'")
 
-# %% ../nbs/04_vit.ipynb #e5f14444
+# %% ../nbs/04_vit.ipynb #4ea1a095
 def _grid(image_size: int | tuple[int, int], patch_size: int, **_other) -> tuple[int, int]:
     "Patches down and across, of a ViT's arguments"
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -42,7 +42,7 @@ def _grid(image_size: int | tuple[int, int], patch_size: int, **_other) -> tuple
         raise ValueError(f"an image of {height}x{width} pixels cannot be cut into whole patches of {patch_size}x{patch_size}: choose a patch_size that divides both sides")
     return height // patch_size, width // patch_size
 
-# %% ../nbs/04_vit.ipynb #177297ac
+# %% ../nbs/04_vit.ipynb #f5c99b2c
 def _position_table(kind: str, grid_size: tuple[int, int], num_prefix_tokens: int, embed_dim: int) -> nn.Parameter | None:
     if kind == "none":
         return None
@@ -51,7 +51,7 @@ def _position_table(kind: str, grid_size: tuple[int, int], num_prefix_tokens: in
         table[0, num_prefix_tokens:] = sincos_2d(grid_size, embed_dim)
     return nn.Parameter(table, requires_grad=kind == "learned")
 
-# %% ../nbs/04_vit.ipynb #7f882935
+# %% ../nbs/04_vit.ipynb #c80c1ff4
 def reset_parameters(
     model: nn.Module,  # changed in place
     std: float = 0.02,  # standard deviation of the matrices, tokens and positions
@@ -63,7 +63,7 @@ def reset_parameters(
         elif p.ndim > 1 and p.requires_grad:
             nn.init.trunc_normal_(p, std=std, a=-2 * std, b=2 * std)
 
-# %% ../nbs/04_vit.ipynb #c1ab025e
+# %% ../nbs/04_vit.ipynb #fe4f6b6e
 SIZES = {  # ViT paper, table 1; Ti and S: Touvron et al. 2021 (DeiT), table 1
     "Ti": dict(embed_dim=192, depth=12, num_heads=3),
     "S": dict(embed_dim=384, depth=12, num_heads=6),
@@ -72,7 +72,7 @@ SIZES = {  # ViT paper, table 1; Ti and S: Touvron et al. 2021 (DeiT), table 1
     "H": dict(embed_dim=1280, depth=32, num_heads=16),
 }
 
-# %% ../nbs/04_vit.ipynb #f40a7e20
+# %% ../nbs/04_vit.ipynb #1a7904dc
 class ViT(nn.Module):
     "Vision Transformer: images `(B, C, H, W)` to logits `(B, K)` (ViT paper, section 3.1)."
 
@@ -144,7 +144,7 @@ class ViT(nn.Module):
         "A trained model that comes with the package, in evaluation mode."
         return load_model(_shipped_file(name))
 
-# %% ../nbs/04_vit.ipynb #2b7341f7
+# %% ../nbs/04_vit.ipynb #9a5c54f3
 def _complete(arguments: dict) -> dict:
     "The arguments of a ViT with the defaults filled in; an unknown name is refused"
     bound = inspect.signature(ViT).bind(**arguments)
@@ -152,7 +152,7 @@ def _complete(arguments: dict) -> dict:
     _check_arguments(**bound.arguments)
     return bound.arguments
 
-# %% ../nbs/04_vit.ipynb #3af7092c
+# %% ../nbs/04_vit.ipynb #ac5f3a0a
 def parameters_by_part(
     **arguments,  # those of `ViT`, same defaults
 ) -> dict[str, int]:  # part of the model → number of parameters
@@ -178,7 +178,7 @@ def count_parameters(
     "Number of parameters of a ViT, fixed sin-cos positions included, from a formula: no model is built."
     return sum(parameters_by_part(**arguments).values())
 
-# %% ../nbs/04_vit.ipynb #057be9b7
+# %% ../nbs/04_vit.ipynb #7a22885b
 def count_multiply_adds(
     **arguments,  # those of `ViT`, same defaults
 ) -> int:
@@ -191,7 +191,7 @@ def count_multiply_adds(
     block = T * D * 3 * D + 2 * T * T * D + T * D * D + 2 * T * D * hidden
     return N * a["in_channels"] * a["patch_size"] ** 2 * D + L * block + D * a["num_classes"]
 
-# %% ../nbs/04_vit.ipynb #eb6fad79
+# %% ../nbs/04_vit.ipynb #24bae3ad
 def summary(
     model: ViT,
     batch_size: int = 1,  # images in the imaginary batch
@@ -206,7 +206,7 @@ def summary(
     table.total_mult_adds = batch_size * count_multiply_adds(**model.arguments)  # torchinfo does not see attention's products
     return table
 
-# %% ../nbs/04_vit.ipynb #623100b8
+# %% ../nbs/04_vit.ipynb #23ab4634
 FACTS = ("arguments", "classes", "mean", "std")  # what a weights file says about its model
 
 
@@ -231,7 +231,7 @@ def _plain(value):
     value = value.tolist() if hasattr(value, "tolist") else value
     return list(value) if isinstance(value, tuple) else value
 
-# %% ../nbs/04_vit.ipynb #53ae07b9
+# %% ../nbs/04_vit.ipynb #9b2916b5
 EPS_OF = {"timm": 1e-6, "torchvision": 1e-6, "huggingface": 1e-12}  # LayerNorm's epsilon in each library's ViT
 _RENAMES = {
     "timm": [],
@@ -251,7 +251,7 @@ _RENAMES = {
     ],
 }
 
-# %% ../nbs/04_vit.ipynb #0547ca71
+# %% ../nbs/04_vit.ipynb #f7504c6a
 def rename_weights(
     state: Mapping[str, Tensor],  # a state dict of timm, torchvision, Hugging Face or this package
 ) -> tuple[dict[str, Tensor], str]:  # the same tensors under our names, and the library they came from
@@ -272,9 +272,10 @@ def rename_weights(
         renamed[name.replace(".q.", ".qkv.")] = torch.cat([renamed.pop(name.replace(".q.", f".{part}.")) for part in "qkv"])
     return renamed, layout
 
-# %% ../nbs/04_vit.ipynb #5f0141dd
+# %% ../nbs/04_vit.ipynb #488b9f98
 def _read_file(path: Path) -> tuple[dict, dict]:
-    "State dict and known facts of a weights file"
+    "State dict and known facts of a weights file, a run's checkpoint or a run folder"
+    path = path / "best.pth" if path.is_dir() else path
     if not path.is_file():
         raise ValueError(f"there is no weights file {path}")
     try:
@@ -285,13 +286,15 @@ def _read_file(path: Path) -> tuple[dict, dict]:
                 facts = {key: json.loads(value) for key, value in (file.metadata() or {}).items() if key in FACTS}
                 return {name: file.get_tensor(name) for name in file.keys()}, facts
         state = torch.load(path, map_location="cpu", weights_only=True)
+        if {"facts", "arguments", "average", "weights"} <= state.keys():  # a checkpoint of a run (lesson 07)
+            return state["average"] or state["weights"], {**state["facts"], "arguments": json.loads(state["arguments"]) or {}}
         for key in ("model", "state_dict"):  # checkpoints keep the weights beside other things
             state = state[key] if isinstance(state.get(key), dict) else state
     except Exception as error:
         raise ValueError(f"{path} is not a weights file that can be read safely (safetensors, or torch with weights only): {error}") from error
     return state, {}
 
-# %% ../nbs/04_vit.ipynb #d94163f0
+# %% ../nbs/04_vit.ipynb #ddea2dae
 def _read_library(source: str) -> tuple[nn.Module, dict]:
     "A pretrained model of another library, and what is known about it"
     library, _, name = source.partition(":")
@@ -314,7 +317,7 @@ def _read_library(source: str) -> tuple[nn.Module, dict]:
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{source} cannot be opened as a ViT of {library}: {error}") from error
 
-# %% ../nbs/04_vit.ipynb #56416b21
+# %% ../nbs/04_vit.ipynb #7ca84115
 def _read_source(source: Mapping[str, Tensor] | str | Path) -> tuple[Mapping[str, Tensor], dict, nn.Module | None]:
     "State dict, known facts, and the other library's model if there is one"
     if isinstance(source, Mapping):
@@ -322,9 +325,10 @@ def _read_source(source: Mapping[str, Tensor] | str | Path) -> tuple[Mapping[str
     if isinstance(source, str) and source.split(":")[0] in ("timm", "torchvision", "hf"):
         theirs, facts = _read_library(source)
         return theirs.state_dict(), facts, theirs
-    return *_read_file(Path(source)), None
+    shipped = isinstance(source, str) and source in _shipped_names() and not Path(source).exists()
+    return *_read_file(_shipped_file(source) if shipped else Path(source)), None
 
-# %% ../nbs/04_vit.ipynb #6bf93b45
+# %% ../nbs/04_vit.ipynb #843c4f12
 @torch.no_grad()
 def _check_same_function(model: "ViT", theirs: nn.Module, state: dict, facts: dict, source: str) -> None:
     "Equal names and shapes are not yet an equal function (another activation, head count or pooling): compare logits"
@@ -337,7 +341,7 @@ def _check_same_function(model: "ViT", theirs: nn.Module, state: dict, facts: di
     if (given - wanted).abs().max() > 1e-4 * wanted.abs().max():
         raise ValueError(f"the weights of {source} fit this ViT, but its function is another one (head count, activation, pooling or norms differ)")
 
-# %% ../nbs/04_vit.ipynb #1ca67af9
+# %% ../nbs/04_vit.ipynb #23d720ff
 def _positions_for(model: "ViT", positions: Tensor, resize: bool, old_grid: tuple[int, int] | None) -> Tensor:
     "Positions of another model, interpolated to this one's grid if `resize`; prefix tokens without a position get zeros"
     prefix, (rows, columns) = model.num_prefix_tokens, model.grid_size
@@ -356,7 +360,7 @@ def _positions_for(model: "ViT", positions: Tensor, resize: bool, old_grid: tupl
         positions = torch.cat([positions.new_zeros(1, prefix, positions.shape[2]), positions], dim=1)
     return resize_pos_embed(positions.to(torch.promote_types(positions.dtype, torch.float32)), grid, (rows, columns))
 
-# %% ../nbs/04_vit.ipynb #b9f9e2eb
+# %% ../nbs/04_vit.ipynb #bdf3f650
 def _first_mismatch(wanted: dict[str, Tensor], given: dict[str, Tensor]) -> str | None:
     "A sentence about the first tensor that is missing, of another size, or left over"
 
@@ -372,7 +376,7 @@ def _first_mismatch(wanted: dict[str, Tensor], given: dict[str, Tensor]) -> str 
     left_over = next((name for name in given if name not in wanted), None)
     return left_over and f"{left_over} ({show(given[left_over])}) is in the source and not in this model"
 
-# %% ../nbs/04_vit.ipynb #1ec19546
+# %% ../nbs/04_vit.ipynb #d0a985e6
 def _adopt(model: "ViT", facts: dict, norm_eps: float, new_head: bool) -> None:
     "LayerNorm's epsilon, class names and pixel statistics of the source"
     for module in model.modules():
@@ -382,10 +386,10 @@ def _adopt(model: "ViT", facts: dict, norm_eps: float, new_head: bool) -> None:
     for key in ("mean", "std") if new_head else ("classes", "mean", "std"):
         setattr(model, key, facts.get(key) or getattr(model, key))
 
-# %% ../nbs/04_vit.ipynb #28f31715
+# %% ../nbs/04_vit.ipynb #ff6ce337
 def load_weights(
     model: ViT,  # changed in place, and only if everything fits
-    source: Mapping[str, Tensor] | str | Path,  # a state dict, a file, or "timm:NAME", "torchvision:NAME", "hf:NAME" (pretrained, downloaded)
+    source: Mapping[str, Tensor] | str | Path,  # a state dict, a file, a run folder, a shipped model, or "timm:NAME", "torchvision:NAME", "hf:NAME" (pretrained, downloaded)
     new_head: bool = False,  # keep this model's own head: for other classes
     resize: bool = False,  # interpolate the positions to this model's grid: for another resolution
 ) -> ViT:  # the same model
@@ -408,7 +412,7 @@ def load_weights(
     _adopt(model, facts, arguments.get("norm_eps") or facts.get("eps") or EPS_OF[library], new_head)
     return model
 
-# %% ../nbs/04_vit.ipynb #1a40b5b9
+# %% ../nbs/04_vit.ipynb #7f7374f0
 def load_model(
     path: str | Path,  # a file that `save_weights` wrote
 ) -> ViT:
@@ -419,9 +423,12 @@ def load_model(
     return load_weights(ViT(**arguments), path).eval()
 
 
-def _shipped_file(name: str) -> Path:
+def _shipped_names() -> list[str]:
     folder = files("vit_from_scratch") / "weights"
-    shipped = sorted(f.name.removesuffix(".safetensors") for f in folder.iterdir() if f.name.endswith(".safetensors"))
-    if name not in shipped:
-        raise ValueError(f"no model {name!r} comes with the package; these do: {', '.join(shipped) or 'none'}")
-    return Path(str(folder / f"{name}.safetensors"))
+    return sorted(f.name.removesuffix(".safetensors") for f in folder.iterdir() if f.name.endswith(".safetensors"))
+
+
+def _shipped_file(name: str) -> Path:
+    if name not in _shipped_names():
+        raise ValueError(f"no model {name!r} comes with the package; these do: {', '.join(_shipped_names())}")
+    return Path(str(files("vit_from_scratch") / "weights" / f"{name}.safetensors"))

@@ -61,17 +61,18 @@ def main():
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
     parser.add_argument("--hardware", required=True)
-    parser.add_argument("--paused", type=float, default=0.0, metavar="MINUTES", help="time the run stood still and that its own clock counted")
+    parser.add_argument("--paused", action="append", default=[], metavar="EPOCH:MINUTES", help="time the process was halted in that epoch, which its own clock counted")
     parser.add_argument("--per-class", type=int, default=10)
     given = parser.parse_args()
     run, name = load_run(given.run), given.name
+    paused = {int(epoch): float(minutes) for epoch, minutes in (text.split(":") for text in given.paused)}
     test = load_data(**run.config.dataset.model_dump()).test
     save_weights(run.model, PACKAGE / "weights" / f"{name}.safetensors", torch.float16)
     write_samples(name, test, given.per_class)
     shipped = ViT.from_shipped(name)
     facts = {
         "hardware": given.hardware, "date": time.strftime("%Y-%m-%d", time.localtime((given.run / "test.json").stat().st_mtime)),
-        "epochs": len(run.history.rows), "minutes": sum(row["seconds"] for row in run.history.rows) / 60 - given.paused,
+        "epochs": len(run.history.rows), "minutes": sum(row["seconds"] for row in run.history.rows) / 60 - sum(paused.values()), "paused": paused,
         "parameters": sum(p.numel() for p in shipped.parameters()), "run_accuracy": run.history.test.accuracy,
         "shipped_accuracy": evaluate(shipped, test).accuracy, "samples_accuracy": evaluate(shipped, load_samples(name)).accuracy,
     }  # fmt: skip
