@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['Mlp', 'DropPath', 'EncoderBlock']
 
-# %% ../nbs/03_encoder.ipynb #a5eb6148
+# %% ../nbs/03_encoder.ipynb #d08d6a88
 from torch import Tensor, nn
 
 from .attention import MultiHeadAttention
 
-# %% ../nbs/03_encoder.ipynb #2adb64cf
+# %% ../nbs/03_encoder.ipynb #bb962698
 class Mlp(nn.Module):
     "Two linear layers with a GELU between them, applied to every token on its own: `(B, T, D) -> (B, T, D)`."
 
@@ -33,7 +33,7 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
 
-# %% ../nbs/03_encoder.ipynb #02d975a3
+# %% ../nbs/03_encoder.ipynb #d32c01bf
 class DropPath(nn.Module):
     "Stochastic depth: skip a residual branch for whole samples while training (Huang et al. 2016, section 3)."
 
@@ -55,7 +55,7 @@ class DropPath(nn.Module):
     def extra_repr(self) -> str:
         return f"drop_prob={self.drop_prob}"
 
-# %% ../nbs/03_encoder.ipynb #ccd9569c
+# %% ../nbs/03_encoder.ipynb #9cbd05a1
 class EncoderBlock(nn.Module):
     "Pre-norm transformer block: `(B, T, D) -> (B, T, D)` (ViT paper, equations 2 and 3)."
 
@@ -80,6 +80,11 @@ class EncoderBlock(nn.Module):
         self.mlp = Mlp(embed_dim, int(mlp_ratio * embed_dim), dropout)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        first: int | None = None,  # finish only so many tokens, for whoever reads no others; None: all
+    ) -> Tensor:
         x = x + self.drop_path(self.attn(self.norm1(x)))
+        x = x[:, :first]  # from here on no token looks at another
         return x + self.drop_path(self.mlp(self.norm2(x)))

@@ -16,7 +16,7 @@ __all__ = ['CHECKPOINT', 'CHECKPOINT_TYPES', 'VALID', 'COLUMNS', 'SAVE_EVERY', '
            'load_run', 'Estimate', 'free_memory', 'count_saved_values', 'count_tokens', 'model_arguments',
            'memory_needed', 'measure_speed', 'estimate']
 
-# %% ../nbs/07_train.ipynb #25af8181
+# %% ../nbs/07_train.ipynb #fae547cf
 import copy
 import csv
 import ctypes
@@ -38,7 +38,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-# %% ../nbs/07_train.ipynb #b9b8dcd9
+# %% ../nbs/07_train.ipynb #0f037291
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -51,7 +51,7 @@ from .config import SETTINGS, Config, DatasetSettings, config_from_json, config_
 from .data import Augment, ImageData
 from .vit import ViT, count_multiply_adds, count_parameters, load_weights
 
-# %% ../nbs/07_train.ipynb #59da2061
+# %% ../nbs/07_train.ipynb #615618c8
 def pick_device(
     name: str = "auto",  # "auto", "cuda", "mps" or "cpu"
 ) -> torch.device:
@@ -65,7 +65,7 @@ def pick_device(
         name = f"cuda:{os.environ['LOCAL_RANK']}"
     return torch.device(name)
 
-# %% ../nbs/07_train.ipynb #66fdb60b
+# %% ../nbs/07_train.ipynb #61a7353a
 def cpu_has_bfloat16() -> bool:
     "Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16); where it does not, they are many times slower than float32."
     probes = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
@@ -85,7 +85,7 @@ def pick_precision(
         name = "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
     return getattr(torch, name)
 
-# %% ../nbs/07_train.ipynb #a497f464
+# %% ../nbs/07_train.ipynb #f16488e0
 def is_matrix(
     name: str,  # of a parameter, as in `state_dict`
     parameter: Tensor,
@@ -93,7 +93,7 @@ def is_matrix(
     "Whether weight decay applies: matrices yes; biases, norms, tokens and position tables no."
     return parameter.ndim >= 2 and name.endswith("weight")
 
-# %% ../nbs/07_train.ipynb #f0b3228c
+# %% ../nbs/07_train.ipynb #fb652629
 def orthogonalize(
     matrices: Tensor,  # `(n, rows, columns)`
     rounds: int = 5,  # of the Newton-Schulz iteration
@@ -108,7 +108,7 @@ def orthogonalize(
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
-# %% ../nbs/07_train.ipynb #82f59c29
+# %% ../nbs/07_train.ipynb #0338ff97
 class Muon(torch.optim.Optimizer):
     "Momentum whose step has equally large directions, for matrices (Jordan et al. 2024); the same steps as `torch.optim.Muon`."
 
@@ -140,7 +140,7 @@ class Muon(torch.optim.Optimizer):
         for p, step in zip(matrices, steps, strict=True):
             p.mul_(1 - lr * group["weight_decay"]).add_(step, alpha=-lr * max(1, rows / columns) ** 0.5)
 
-# %% ../nbs/07_train.ipynb #5cba5959
+# %% ../nbs/07_train.ipynb #176cf97e
 def make_optimizer(
     config: Config,
     model: nn.Module,
@@ -160,7 +160,7 @@ def make_optimizer(
         optimizers.append(Muon(list(inner.values()), lr=o.muon_lr, momentum=o.momentum, weight_decay=o.weight_decay))
     return optimizers
 
-# %% ../nbs/07_train.ipynb #9531812b
+# %% ../nbs/07_train.ipynb #d91d5487
 def make_schedule(
     config: Config,
     steps_per_epoch: int,  # optimizer steps
@@ -179,7 +179,7 @@ def make_schedule(
 
     return factor
 
-# %% ../nbs/07_train.ipynb #25ce6b6f
+# %% ../nbs/07_train.ipynb #92892123
 def set_rates(
     optimizers: list[torch.optim.Optimizer],
     factor: float,  # share of the peak rate
@@ -188,7 +188,7 @@ def set_rates(
     for group in (g for o in optimizers for g in o.param_groups):
         group["lr"] = factor * group.setdefault("peak_lr", group["lr"])
 
-# %% ../nbs/07_train.ipynb #231c0632
+# %% ../nbs/07_train.ipynb #db061f61
 @torch.no_grad()
 def update_average(
     average: nn.Module,  # running mean of the weights, changed in place
@@ -203,7 +203,7 @@ def update_average(
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 
-# %% ../nbs/07_train.ipynb #65eeeae0
+# %% ../nbs/07_train.ipynb #7191b6fd
 @dataclass(frozen=True)
 class Metrics:
     "How good predictions are; precision, recall and F1 are means over the classes (macro)."
@@ -220,7 +220,7 @@ class Metrics:
         "Plain numbers and lists, for JSON."
         return {**asdict(self), "confusion": self.confusion.tolist()}
 
-# %% ../nbs/07_train.ipynb #c4d68f30
+# %% ../nbs/07_train.ipynb #82c08788
 def make_meters(
     num_classes: int,  # `K`
     device: torch.device,
@@ -238,7 +238,7 @@ def make_meters(
     })  # fmt: skip
     return nn.ModuleDict({"figures": meters, "loss": MeanMetric()}).to(device)
 
-# %% ../nbs/07_train.ipynb #1ef4bbc5
+# %% ../nbs/07_train.ipynb #0ba436b3
 @contextmanager
 def evaluating(
     model: nn.Module,
@@ -266,7 +266,7 @@ def answers(
             logits = model(images.to(device, non_blocking=True))
         yield logits.float(), labels.to(device, non_blocking=True)
 
-# %% ../nbs/07_train.ipynb #2dd74cfd
+# %% ../nbs/07_train.ipynb #2d45ae72
 def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels, such as `data.test`
@@ -288,7 +288,7 @@ def evaluate(
     confusion = found.pop("confusion").cpu()
     return Metrics(float(meters["loss"].compute()), **{k: float(v) for k, v in found.items()}, confusion=confusion, num_images=int(confusion.sum()))
 
-# %% ../nbs/07_train.ipynb #71de3fe5
+# %% ../nbs/07_train.ipynb #c2d4bd5b
 def predict(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels
@@ -301,7 +301,7 @@ def predict(
     probabilities, labels = zip(*pairs, strict=True)
     return torch.cat(probabilities), torch.cat(labels)
 
-# %% ../nbs/07_train.ipynb #5d9425be
+# %% ../nbs/07_train.ipynb #9956183e
 @dataclass
 class History:
     "What happened in a run."
@@ -324,7 +324,7 @@ class History:
             return (row["epoch"],)
         return (-row["valid_loss"],) if self.monitor == "loss" else (row["valid_accuracy"], -row["valid_loss"])
 
-# %% ../nbs/07_train.ipynb #8b35c287
+# %% ../nbs/07_train.ipynb #6e323225
 @dataclass
 class Progress:
     "What a callback is told: called with one of these at the start, after every step and epoch, and at the end."
@@ -350,7 +350,7 @@ class Progress:
         "Loss of the step just taken; reading it waits for the device."
         return math.nan if self.loss_tensor is None else float(self.loss_tensor)
 
-# %% ../nbs/07_train.ipynb #6a22e43d
+# %% ../nbs/07_train.ipynb #eb9ab25c
 @dataclass(frozen=True)
 class World:
     "The processes that train together, and which of them this is."
@@ -384,7 +384,7 @@ def join_world(
         if began:
             dist.destroy_process_group()
 
-# %% ../nbs/07_train.ipynb #af4ddbbb
+# %% ../nbs/07_train.ipynb #60c12734
 @dataclass
 class TrainState:
     "Everything `fit` works with; `save_state` writes the part that changes."
@@ -417,7 +417,7 @@ class TrainState:
         "What is evaluated: the averaged weights, if there are any."
         return self.model if self.average is None else self.average
 
-# %% ../nbs/07_train.ipynb #6309216e
+# %% ../nbs/07_train.ipynb #7c2b4651
 def own_settings(
     model: nn.Module,
     data: Any,
@@ -432,7 +432,7 @@ def own_settings(
         return facts | {"batch_size": data.batch_size} | (asdict(data.augment) if isinstance(data.augment, Augment) else {})
     return facts
 
-# %% ../nbs/07_train.ipynb #b7c8801c
+# %% ../nbs/07_train.ipynb #fa79529c
 def refuse_misplaced(
     settings: dict[str, Any],  # as given to `fit`
     facts: dict[str, Any],  # `own_settings`
@@ -449,7 +449,7 @@ def refuse_misplaced(
         if (section == "transform" or name == "batch_size") and not hasattr(data, "with_settings") and not isinstance(data, ImageData):
             raise ValueError(f"{name}={value!r} was given to fit, but this data brings its own batches; use ImageData, or set it in the loader")
 
-# %% ../nbs/07_train.ipynb #f86aa581
+# %% ../nbs/07_train.ipynb #d12efc08
 def count_batches(
     part: Iterable,
 ) -> int:
@@ -479,7 +479,7 @@ def fingerprint(
         facts["checksum"] = zlib.crc32(some.cpu().numpy().tobytes(), zlib.crc32(part.labels.cpu().numpy().tobytes()))
     return facts
 
-# %% ../nbs/07_train.ipynb #a17669c2
+# %% ../nbs/07_train.ipynb #7debf10c
 def place(
     part: Any,  # ImageSet, StreamedSet, any iterable of batches, or None
     config: Config,
@@ -499,7 +499,7 @@ def place(
         return part.with_settings(shuffle=False, augment=None, **share)
     return part.with_settings(shuffle=True, augment=Augment(**config.transform.model_dump()), seed=config.training.seed, **share)
 
-# %% ../nbs/07_train.ipynb #f38484f7
+# %% ../nbs/07_train.ipynb #901102a1
 def batch_groups(
     state: TrainState,
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:  # the batches of one optimizer step
@@ -520,7 +520,7 @@ def batch_groups(
         yield group
         state.seconds[0] += time.perf_counter() - began
 
-# %% ../nbs/07_train.ipynb #8e25336f
+# %% ../nbs/07_train.ipynb #7b04702b
 def check_batch(
     images: Tensor,
     labels: Tensor,
@@ -537,7 +537,7 @@ def check_batch(
     if labels.ndim == 1 and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < K:
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {K} classes: 0 to {K - 1}; build it with more")
 
-# %% ../nbs/07_train.ipynb #6f33abb8
+# %% ../nbs/07_train.ipynb #3ef805aa
 def small_side(
     config: Config,
     epoch: int,  # counted from 0
@@ -546,7 +546,7 @@ def small_side(
     sizes, share, done = config.training.small_sizes, config.training.small_share, epoch / config.training.epochs
     return None if not sizes or done >= share else sizes[int(done / share * len(sizes))]
 
-# %% ../nbs/07_train.ipynb #a5febf78
+# %% ../nbs/07_train.ipynb #f70b961e
 def shrink(
     images: Tensor,  # `(B, C, H, W)`
     side: int | None,  # in pixels; None: nothing happens
@@ -570,7 +570,7 @@ def taking_any_size(
         if grows:
             model.patch_embed.any_size = False
 
-# %% ../nbs/07_train.ipynb #44a3d416
+# %% ../nbs/07_train.ipynb #7fc8b0db
 def train_step(
     state: TrainState,
     group: list[tuple[Tensor, Tensor]],  # batches of images and labels
@@ -597,7 +597,7 @@ def train_step(
     state.batch += len(group)
     return step_loss
 
-# %% ../nbs/07_train.ipynb #928e8c00
+# %% ../nbs/07_train.ipynb #be12ad79
 def move_weights(
     state: TrainState,
 ) -> None:
@@ -618,7 +618,7 @@ def move_weights(
     if state.average is not None:
         update_average(state.average, state.model, t.ema, progress.step)
 
-# %% ../nbs/07_train.ipynb #a058b9f6
+# %% ../nbs/07_train.ipynb #bdee4c2b
 def read_losses(
     state: TrainState,
 ) -> None:
@@ -637,7 +637,7 @@ def read_losses(
         state.progress.writer.add_scalar("step/loss", mean, state.progress.step)
         state.progress.writer.add_scalar("step/lr", state.progress.lr, state.progress.step)
 
-# %% ../nbs/07_train.ipynb #ff86ff3d
+# %% ../nbs/07_train.ipynb #3a0a449d
 def explain_divergence(state: TrainState, step: int, value: float) -> str:
     "One sentence: the step, and the settings most likely at fault."
     c = state.config
@@ -648,7 +648,7 @@ def explain_divergence(state: TrainState, step: int, value: float) -> str:
     return (f"the loss became {value} at step {step} (epoch {state.progress.epoch + 1}); most likely at fault: {', '.join(suspects)}; "
             f"try lr={c.optimizer.lr / 10:g}, or look for images or labels that are not finite")  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #1db1b075
+# %% ../nbs/07_train.ipynb #5b24f042
 def seed_everything(
     seed: int,
 ) -> None:
@@ -670,7 +670,7 @@ def random_states(
         "device": getattr(torch, device.type).get_rng_state() if device.type in ("cuda", "mps") else None,
     }
 
-# %% ../nbs/07_train.ipynb #1ed624d3
+# %% ../nbs/07_train.ipynb #3d1b55bc
 def restore_random_states(
     states: dict[str, Any],  # from `random_states`
     device: torch.device,
@@ -682,7 +682,7 @@ def restore_random_states(
     if states["device"] is not None and device.type in ("cuda", "mps"):
         getattr(torch, device.type).set_rng_state(states["device"])
 
-# %% ../nbs/07_train.ipynb #e5901302
+# %% ../nbs/07_train.ipynb #6a2987f6
 def write_safely(
     path: Path,
     content: bytes,
@@ -702,7 +702,7 @@ def write_safely(
             pass
         raise OSError(f"{path} could not be written ({error.strerror}); the run stops, and what was saved before is intact") from None
 
-# %% ../nbs/07_train.ipynb #6d3d223d
+# %% ../nbs/07_train.ipynb #569b2684
 CHECKPOINT = "vit_from_scratch checkpoint 1"
 
 
@@ -733,7 +733,7 @@ def to_plain(value: Any) -> Any:
     "Tuples and tensors as lists."
     return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, (tuple, list)) else value
 
-# %% ../nbs/07_train.ipynb #8148237a
+# %% ../nbs/07_train.ipynb #1ce141d0
 CHECKPOINT_TYPES = {
     "format": str, "config": str, "arguments": str, "facts": dict, "weights": dict, "average": (dict, type(None)), "optimizers": list, "scaler": dict,
     "random": dict, "position": dict, "seconds": list, "sums": Tensor, "history": dict, "data": dict,
@@ -761,7 +761,7 @@ def read_checkpoint(
         raise ValueError(f"{path} is not a whole checkpoint: {', '.join(sorted(map(str, wrong)))} missing, unknown or of the wrong kind")
     return content
 
-# %% ../nbs/07_train.ipynb #53f07d19
+# %% ../nbs/07_train.ipynb #0f04cec1
 def check_same_run(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -780,7 +780,7 @@ def check_same_run(
     if changed:
         raise ValueError(f"the checkpoint belongs to other data: {', '.join(changed)}; a resumed run keeps its data")
 
-# %% ../nbs/07_train.ipynb #bf325c13
+# %% ../nbs/07_train.ipynb #8e1f45b5
 def load_optimizers(
     optimizers: list[torch.optim.Optimizer],
     saved: list[dict],  # their state dicts
@@ -794,7 +794,7 @@ def load_optimizers(
         for group, settings in zip(optimizer.param_groups, wanted, strict=True):
             group.update(settings, peak_lr=settings["lr"])
 
-# %% ../nbs/07_train.ipynb #dc9dbfc8
+# %% ../nbs/07_train.ipynb #f4885573
 def restore_state(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -820,7 +820,7 @@ def restore_state(
     if state.world.rank:
         torch.manual_seed(state.config.training.seed + progress.step + state.world.rank)
 
-# %% ../nbs/07_train.ipynb #098c1d02
+# %% ../nbs/07_train.ipynb #52a67215
 def find_resumed(
     config: Config | None,
     resume: str | Path | None,
@@ -838,7 +838,7 @@ def find_resumed(
         raise ValueError(f"resume={str(resume)!r} would overwrite the newer last.pth beside it; copy it into a folder of its own first")
     return path
 
-# %% ../nbs/07_train.ipynb #7d96932c
+# %% ../nbs/07_train.ipynb #94215443
 def gather_settings(
     model: nn.Module,
     data: Any,
@@ -856,7 +856,7 @@ def gather_settings(
     refuse_misplaced(settings, facts, data)
     return with_settings(base, **{**facts, **settings, "resume_path": None})  # which run was gone on with is no setting of this one
 
-# %% ../nbs/07_train.ipynb #3add9571
+# %% ../nbs/07_train.ipynb #a7b3290c
 def keep_buffers() -> bool:  # whether the C library took the advice: only glibc does
     "Ask the C library to keep freed memory for the next step instead of giving it back to the kernel (mallopt(3))."
     mmap_threshold, trim_threshold = -3, -1  # names of the options in malloc.h
@@ -866,7 +866,7 @@ def keep_buffers() -> bool:  # whether the C library took the advice: only glibc
         return False
     return bool(advise(mmap_threshold, 2**30)) and bool(advise(trim_threshold, -1))
 
-# %% ../nbs/07_train.ipynb #88164918
+# %% ../nbs/07_train.ipynb #39b4f851
 def set_up(
     model: nn.Module,
     data: Any,
@@ -898,7 +898,7 @@ def set_up(
         fingerprint(train, num_batches), sums=torch.zeros(3, device=device),
     )  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #4510b81f
+# %% ../nbs/07_train.ipynb #ec5a2f4e
 def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -> nn.Module:
     "The model as the loop calls it: shared between processes, compiled; names of weights stay those of the model."
     forward = model
@@ -915,7 +915,7 @@ def describe_model(model: nn.Module, train: Any) -> None:
     if isinstance(model, ViT) and model.classes is not None:
         model.classes = (*model.classes, *(f"class {k}" for k in range(len(model.classes), model.arguments["num_classes"])))
 
-# %% ../nbs/07_train.ipynb #8d905aed
+# %% ../nbs/07_train.ipynb #026ae9b6
 def open_run(
     state: TrainState,
     checkpoint: dict[str, Any] | None,
@@ -935,7 +935,7 @@ def open_run(
     if state.world.rank == 0:
         open_folder(state, folder)
 
-# %% ../nbs/07_train.ipynb #5a6e0a84
+# %% ../nbs/07_train.ipynb #75a650db
 def open_folder(state: TrainState, folder: Path) -> None:
     "Everything that a run writes before its first step."
     try:
@@ -950,7 +950,7 @@ def open_folder(state: TrainState, folder: Path) -> None:
 
         state.progress.writer = SummaryWriter(folder, purge_step=state.progress.step + 1 if state.progress.step else None)
 
-# %% ../nbs/07_train.ipynb #9d69a503
+# %% ../nbs/07_train.ipynb #74cff5c3
 VALID = ("loss", "accuracy", "precision", "recall", "f1")
 COLUMNS = ("epoch", "step", "train_loss", "train_accuracy", *(f"valid_{k}" for k in VALID), "lr", "images_per_second", "data_seconds", "seconds")
 
@@ -973,7 +973,7 @@ def write_row(state: TrainState, row: dict[str, Any]) -> None:
         if name not in ("epoch", "step") and value is not None:
             state.progress.writer.add_scalar(f"epoch/{name}", value, row["step"])
 
-# %% ../nbs/07_train.ipynb #34509518
+# %% ../nbs/07_train.ipynb #63c1b775
 @contextmanager
 def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     "Let the first Ctrl-C wait for the end of the step; a second one strikes at once."
@@ -997,7 +997,7 @@ def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../nbs/07_train.ipynb #d26afc89
+# %% ../nbs/07_train.ipynb #30340b80
 def tell(
     state: TrainState,
     event: str,  # "start", "step", "epoch" or "end"
@@ -1021,7 +1021,7 @@ def bar(
     done = state.batch // state.config.training.grad_accumulation
     return tqdm(groups, f"epoch {p.epoch + 1}/{p.epochs}{known}", p.steps_per_epoch, leave=False, disable=hidden, initial=done, unit="step")
 
-# %% ../nbs/07_train.ipynb #e5ec4786
+# %% ../nbs/07_train.ipynb #cc357845
 SAVE_EVERY = 600.0  # seconds between two checkpoints within an epoch
 
 
@@ -1049,7 +1049,7 @@ def halted(
         return wanted
     return not state.losses and float(state.world.sum(torch.tensor(float(wanted), device=state.device))) > 0
 
-# %% ../nbs/07_train.ipynb #2ba3a153
+# %% ../nbs/07_train.ipynb #68fb3291
 def end_epoch(
     state: TrainState,
 ) -> None:
@@ -1074,7 +1074,7 @@ def end_epoch(
     write_row(state, row)
     tell(state, "epoch")
 
-# %% ../nbs/07_train.ipynb #e7defddb
+# %% ../nbs/07_train.ipynb #5c5dc571
 def close_run(
     state: TrainState,
     pressed: list[bool],  # from `hold_interrupt`
@@ -1091,7 +1091,7 @@ def close_run(
         raise KeyboardInterrupt
     finish(state)
 
-# %% ../nbs/07_train.ipynb #ce1ea790
+# %% ../nbs/07_train.ipynb #990aea9d
 def finish(
     state: TrainState,
 ) -> None:
@@ -1108,12 +1108,12 @@ def finish(
     if progress.writer is not None:
         progress.writer.close()
 
-# %% ../nbs/07_train.ipynb #b183df76
+# %% ../nbs/07_train.ipynb #008d93e1
 def fit(
     model: nn.Module,  # a ViT, or any module from images to logits; trained in place
     data: Any,  # ImageData, ImageSet, or any iterable of `(images, labels)` batches
     valid: Iterable | None = None,  # batches to validate on; ImageData brings its own
-    config: Config | None = None,  # all settings; None: the defaults, or the checkpoint's
+    config: Config | None = None,  # all settings (loaders keep their own batches and augmentation); None: the defaults, or the checkpoint's
     callback: Callable[[Progress], None] | None = None,  # called at the start, after every step and epoch, and at the end
     run_dir: str | Path | None = None,  # folder for checkpoints, metrics and TensorBoard; None: nothing is written
     resume: str | Path | None = None,  # a run folder or checkpoint to go on with
@@ -1143,7 +1143,7 @@ def fit(
         close_run(state, pressed)
     return state.progress.history
 
-# %% ../nbs/07_train.ipynb #75eb4e08
+# %% ../nbs/07_train.ipynb #e9ff62ae
 def make_model(
     config: Config,
     data: ImageData,
@@ -1166,7 +1166,7 @@ def make_model(
     describe_model(model, data)
     return model
 
-# %% ../nbs/07_train.ipynb #b38491e2
+# %% ../nbs/07_train.ipynb #4278d667
 @dataclass
 class Run:
     "A run opened from its folder."
@@ -1186,7 +1186,7 @@ def read_test(
     found = json.loads((folder / "test.json").read_text())
     return Metrics(**{**found, "confusion": torch.tensor(found["confusion"])})
 
-# %% ../nbs/07_train.ipynb #7dc5a37f
+# %% ../nbs/07_train.ipynb #f81c8ecc
 def load_run(
     path: str | Path,  # a run folder, or a checkpoint in it
     which: str = "best",  # in a folder: "best" or "last"
@@ -1209,7 +1209,7 @@ def load_run(
         raise ValueError(f"{path} cannot be used: {str(error).splitlines()[0]}") from None
     return Run(model.eval(), config, history, path)
 
-# %% ../nbs/07_train.ipynb #6900f68f
+# %% ../nbs/07_train.ipynb #92ff0070
 @dataclass(frozen=True)
 class Estimate:
     "What a run will take."
@@ -1243,7 +1243,7 @@ def free_memory(
         pass
     return min(free, default=None)
 
-# %% ../nbs/07_train.ipynb #0701b218
+# %% ../nbs/07_train.ipynb #5b55a96e
 def count_saved_values(
     arguments: dict[str, Any],  # of the ViT
     fused: bool = True,  # attention that never stores its weights
@@ -1252,16 +1252,17 @@ def count_saved_values(
     "Values that a forward pass keeps for the backward pass, per image (compare Korthikanti et al. 2022, equation 1)."
     D, h, hidden = arguments["embed_dim"], arguments["num_heads"], arguments["mlp_ratio"] * arguments["embed_dim"]
     T = count_tokens(arguments)
-    products = T * (6.5 * D + 2 * hidden) + (0 if fused else h * T**2)
-    sums = T * 2 * D
-    return arguments["depth"] * ((0.5 if mixed else 1) * products + sums) + T * D + arguments["in_channels"] * arguments["image_size"] ** 2
+    small = 0.5 if mixed else 1
+    block = small * (T * (6.5 * D + 2 * hidden) + (0 if fused else h * T**2)) + T * 2 * D
+    unread = (T - 1) * (small * (D + 2 * hidden) + D) if arguments["pool"] == "cls" else 0  # the last MLP finishes the class token alone
+    return arguments["depth"] * block - unread + T * D + arguments["in_channels"] * arguments["image_size"] ** 2
 
 
 def count_tokens(arguments: dict[str, Any]) -> int:
     "Tokens `T` of an image: patches, class token, registers."
     return (arguments["image_size"] // arguments["patch_size"]) ** 2 + (arguments["pool"] == "cls") + arguments["num_registers"]
 
-# %% ../nbs/07_train.ipynb #a5a61bb9
+# %% ../nbs/07_train.ipynb #fbd24712
 def model_arguments(
     config: Config,
     image_size: int,  # of the data, used where the configuration leaves it open, as are the next two
@@ -1286,7 +1287,7 @@ def memory_needed(
     saved = config.training.batch_size * count_saved_values(arguments, fused, mixed=precision != torch.float32)
     return int(4 * (copies * count_parameters(**arguments) + saved))
 
-# %% ../nbs/07_train.ipynb #9d3cd4cd
+# %% ../nbs/07_train.ipynb #d12fdd75
 @functools.lru_cache(maxsize=64)
 def measure_speed(
     arguments: tuple[tuple[str, Any], ...],  # of a ViT, as sorted pairs
@@ -1313,7 +1314,7 @@ def measure_speed(
         times.append(time.perf_counter() - began)
     return min(times) / size / work
 
-# %% ../nbs/07_train.ipynb #ac59c734
+# %% ../nbs/07_train.ipynb #cb9a3f3a
 def estimate(
     config: Config,
     num_images: int,  # of the training part

@@ -6,7 +6,7 @@
 __all__ = ['SIZES', 'FACTS', 'EPS_OF', 'reset_parameters', 'ViT', 'parameters_by_part', 'count_parameters', 'count_multiply_adds',
            'summary', 'save_weights', 'rename_weights', 'load_weights', 'load_model']
 
-# %% ../nbs/04_vit.ipynb #32e1967d
+# %% ../nbs/04_vit.ipynb #d7833f23
 import inspect
 import json
 import math
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from .encoder import EncoderBlock
 from .patch_embedding import PatchEmbedding, resize_pos_embed, sincos_2d
 
-# %% ../nbs/04_vit.ipynb #2bf1d924
+# %% ../nbs/04_vit.ipynb #c31e49db
 def _check_arguments(num_classes, mlp_ratio, depth, num_registers, pos_embed, pool, dropout, attn_dropout, drop_path, norm_eps, **_checked_by_the_parts):
     if min(num_classes, depth) < 1 or num_registers < 0:
         raise ValueError(f"num_classes={num_classes} and depth={depth} must be positive, num_registers={num_registers} not negative")
@@ -34,7 +34,7 @@ def _check_arguments(num_classes, mlp_ratio, depth, num_registers, pos_embed, po
     if pool not in ("cls", "avg"):
         raise ValueError(f"pool={pool!r}: choose 'cls' or 'avg'")
 
-# %% ../nbs/04_vit.ipynb #4ea1a095
+# %% ../nbs/04_vit.ipynb #1cecf8ea
 def _grid(image_size: int | tuple[int, int], patch_size: int, **_other) -> tuple[int, int]:
     "Patches down and across, of a ViT's arguments"
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -42,7 +42,7 @@ def _grid(image_size: int | tuple[int, int], patch_size: int, **_other) -> tuple
         raise ValueError(f"an image of {height}x{width} pixels cannot be cut into whole patches of {patch_size}x{patch_size}: choose a patch_size that divides both sides")
     return height // patch_size, width // patch_size
 
-# %% ../nbs/04_vit.ipynb #f5c99b2c
+# %% ../nbs/04_vit.ipynb #1a72bf78
 def _position_table(kind: str, grid_size: tuple[int, int], num_prefix_tokens: int, embed_dim: int) -> nn.Parameter | None:
     if kind == "none":
         return None
@@ -51,7 +51,7 @@ def _position_table(kind: str, grid_size: tuple[int, int], num_prefix_tokens: in
         table[0, num_prefix_tokens:] = sincos_2d(grid_size, embed_dim)
     return nn.Parameter(table, requires_grad=kind == "learned")
 
-# %% ../nbs/04_vit.ipynb #c80c1ff4
+# %% ../nbs/04_vit.ipynb #67efff5e
 def reset_parameters(
     model: nn.Module,  # changed in place
     std: float = 0.02,  # standard deviation of the matrices, tokens and positions
@@ -63,7 +63,7 @@ def reset_parameters(
         elif p.ndim > 1 and p.requires_grad:
             nn.init.trunc_normal_(p, std=std, a=-2 * std, b=2 * std)
 
-# %% ../nbs/04_vit.ipynb #fe4f6b6e
+# %% ../nbs/04_vit.ipynb #6aa8facf
 SIZES = {  # ViT paper, table 1; Ti and S: Touvron et al. 2021 (DeiT), table 1
     "Ti": dict(embed_dim=192, depth=12, num_heads=3),
     "S": dict(embed_dim=384, depth=12, num_heads=6),
@@ -72,7 +72,7 @@ SIZES = {  # ViT paper, table 1; Ti and S: Touvron et al. 2021 (DeiT), table 1
     "H": dict(embed_dim=1280, depth=32, num_heads=16),
 }
 
-# %% ../nbs/04_vit.ipynb #1a7904dc
+# %% ../nbs/04_vit.ipynb #8e97b345
 class ViT(nn.Module):
     "Vision Transformer: images `(B, C, H, W)` to logits `(B, K)` (ViT paper, section 3.1)."
 
@@ -127,24 +127,25 @@ class ViT(nn.Module):
         P = self.patch_embed.patch_size
         return resize_pos_embed(self.pos_embed, self.grid_size, (height // P, width // P))
 
-    def encode(self, images: Tensor) -> Tensor:
-        "Normalised tokens after the last block: `(B, C, H, W) -> (B, T, D)`."
+    def encode(self, images: Tensor, first: int | None = None) -> Tensor:
+        "Normalised tokens after the last block: `(B, C, H, W) -> (B, T, D)`; `first`: only so many of them are finished."
         tokens = self.embed(images)
-        for block in self.blocks:
+        *blocks, last = self.blocks
+        for block in blocks:
             tokens = block(tokens)
-        return self.norm(tokens)
+        return self.norm(last(tokens, first))
 
     def forward(self, images: Tensor) -> Tensor:
-        tokens = self.encode(images)
-        answer = tokens[:, 0] if self.pool == "cls" else tokens[:, self.num_prefix_tokens :].mean(dim=1)
-        return self.head(answer)
+        if self.pool == "cls":
+            return self.head(self.encode(images, first=1)[:, 0])
+        return self.head(self.encode(images)[:, self.num_prefix_tokens :].mean(dim=1))
 
     @classmethod
     def from_shipped(cls, name: str) -> "ViT":
         "A trained model that comes with the package, in evaluation mode."
         return load_model(_shipped_file(name))
 
-# %% ../nbs/04_vit.ipynb #9a5c54f3
+# %% ../nbs/04_vit.ipynb #1ab0385a
 def _complete(arguments: dict) -> dict:
     "The arguments of a ViT with the defaults filled in; an unknown name is refused"
     bound = inspect.signature(ViT).bind(**arguments)
@@ -152,7 +153,7 @@ def _complete(arguments: dict) -> dict:
     _check_arguments(**bound.arguments)
     return bound.arguments
 
-# %% ../nbs/04_vit.ipynb #ac5f3a0a
+# %% ../nbs/04_vit.ipynb #6444c8c1
 def parameters_by_part(
     **arguments,  # those of `ViT`, same defaults
 ) -> dict[str, int]:  # part of the model → number of parameters
@@ -178,7 +179,7 @@ def count_parameters(
     "Number of parameters of a ViT, fixed sin-cos positions included, from a formula: no model is built."
     return sum(parameters_by_part(**arguments).values())
 
-# %% ../nbs/04_vit.ipynb #7a22885b
+# %% ../nbs/04_vit.ipynb #6a006688
 def count_multiply_adds(
     **arguments,  # those of `ViT`, same defaults
 ) -> int:
@@ -188,10 +189,11 @@ def count_multiply_adds(
     rows, columns = _grid(**a)
     N, prefix = rows * columns, (a["pool"] == "cls") + a["num_registers"]
     T = N + prefix
-    block = T * D * 3 * D + 2 * T * T * D + T * D * D + 2 * T * D * hidden
-    return N * a["in_channels"] * a["patch_size"] ** 2 * D + L * block + D * a["num_classes"]
+    finished = (L - 1) * T + (1 if a["pool"] == "cls" else T)  # tokens that pass an MLP, over all blocks
+    attention = T * D * 3 * D + 2 * T * T * D + T * D * D
+    return N * a["in_channels"] * a["patch_size"] ** 2 * D + L * attention + finished * 2 * D * hidden + D * a["num_classes"]
 
-# %% ../nbs/04_vit.ipynb #24bae3ad
+# %% ../nbs/04_vit.ipynb #5f5110d6
 def summary(
     model: ViT,
     batch_size: int = 1,  # images in the imaginary batch
@@ -206,7 +208,7 @@ def summary(
     table.total_mult_adds = batch_size * count_multiply_adds(**model.arguments)  # torchinfo does not see attention's products
     return table
 
-# %% ../nbs/04_vit.ipynb #23ab4634
+# %% ../nbs/04_vit.ipynb #ae2fd86e
 FACTS = ("arguments", "classes", "mean", "std")  # what a weights file says about its model
 
 
@@ -231,7 +233,7 @@ def _plain(value):
     value = value.tolist() if hasattr(value, "tolist") else value
     return list(value) if isinstance(value, tuple) else value
 
-# %% ../nbs/04_vit.ipynb #9b2916b5
+# %% ../nbs/04_vit.ipynb #7ab69403
 EPS_OF = {"timm": 1e-6, "torchvision": 1e-6, "huggingface": 1e-12}  # LayerNorm's epsilon in each library's ViT
 _RENAMES = {
     "timm": [],
@@ -251,7 +253,7 @@ _RENAMES = {
     ],
 }
 
-# %% ../nbs/04_vit.ipynb #f7504c6a
+# %% ../nbs/04_vit.ipynb #b88ce409
 def rename_weights(
     state: Mapping[str, Tensor],  # a state dict of timm, torchvision, Hugging Face or this package
 ) -> tuple[dict[str, Tensor], str]:  # the same tensors under our names, and the library they came from
@@ -272,7 +274,7 @@ def rename_weights(
         renamed[name.replace(".q.", ".qkv.")] = torch.cat([renamed.pop(name.replace(".q.", f".{part}.")) for part in "qkv"])
     return renamed, layout
 
-# %% ../nbs/04_vit.ipynb #488b9f98
+# %% ../nbs/04_vit.ipynb #0364db1c
 def _read_file(path: Path) -> tuple[dict, dict]:
     "State dict and known facts of a weights file, a run's checkpoint or a run folder"
     path = path / "best.pth" if path.is_dir() else path
@@ -294,7 +296,7 @@ def _read_file(path: Path) -> tuple[dict, dict]:
         raise ValueError(f"{path} is not a weights file that can be read safely (safetensors, or torch with weights only): {error}") from error
     return state, {}
 
-# %% ../nbs/04_vit.ipynb #ddea2dae
+# %% ../nbs/04_vit.ipynb #c52d5d4d
 def _read_library(source: str) -> tuple[nn.Module, dict]:
     "A pretrained model of another library, and what is known about it"
     library, _, name = source.partition(":")
@@ -317,7 +319,7 @@ def _read_library(source: str) -> tuple[nn.Module, dict]:
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{source} cannot be opened as a ViT of {library}: {error}") from error
 
-# %% ../nbs/04_vit.ipynb #7ca84115
+# %% ../nbs/04_vit.ipynb #04a4cb11
 def _read_source(source: Mapping[str, Tensor] | str | Path) -> tuple[Mapping[str, Tensor], dict, nn.Module | None]:
     "State dict, known facts, and the other library's model if there is one"
     if isinstance(source, Mapping):
@@ -328,7 +330,7 @@ def _read_source(source: Mapping[str, Tensor] | str | Path) -> tuple[Mapping[str
     shipped = isinstance(source, str) and source in _shipped_names() and not Path(source).exists()
     return *_read_file(_shipped_file(source) if shipped else Path(source)), None
 
-# %% ../nbs/04_vit.ipynb #843c4f12
+# %% ../nbs/04_vit.ipynb #97b456f7
 @torch.no_grad()
 def _check_same_function(model: "ViT", theirs: nn.Module, state: dict, facts: dict, source: str) -> None:
     "Equal names and shapes are not yet an equal function (another activation, head count or pooling): compare logits"
@@ -341,7 +343,7 @@ def _check_same_function(model: "ViT", theirs: nn.Module, state: dict, facts: di
     if (given - wanted).abs().max() > 1e-4 * wanted.abs().max():
         raise ValueError(f"the weights of {source} fit this ViT, but its function is another one (head count, activation, pooling or norms differ)")
 
-# %% ../nbs/04_vit.ipynb #23d720ff
+# %% ../nbs/04_vit.ipynb #391bf0a1
 def _positions_for(model: "ViT", positions: Tensor, resize: bool, old_grid: tuple[int, int] | None) -> Tensor:
     "Positions of another model, interpolated to this one's grid if `resize`; prefix tokens without a position get zeros"
     prefix, (rows, columns) = model.num_prefix_tokens, model.grid_size
@@ -360,7 +362,7 @@ def _positions_for(model: "ViT", positions: Tensor, resize: bool, old_grid: tupl
         positions = torch.cat([positions.new_zeros(1, prefix, positions.shape[2]), positions], dim=1)
     return resize_pos_embed(positions.to(torch.promote_types(positions.dtype, torch.float32)), grid, (rows, columns))
 
-# %% ../nbs/04_vit.ipynb #bdf3f650
+# %% ../nbs/04_vit.ipynb #2b5a5fd5
 def _first_mismatch(wanted: dict[str, Tensor], given: dict[str, Tensor]) -> str | None:
     "A sentence about the first tensor that is missing, of another size, or left over"
 
@@ -376,7 +378,7 @@ def _first_mismatch(wanted: dict[str, Tensor], given: dict[str, Tensor]) -> str 
     left_over = next((name for name in given if name not in wanted), None)
     return left_over and f"{left_over} ({show(given[left_over])}) is in the source and not in this model"
 
-# %% ../nbs/04_vit.ipynb #d0a985e6
+# %% ../nbs/04_vit.ipynb #5a088ec9
 def _adopt(model: "ViT", facts: dict, norm_eps: float, new_head: bool) -> None:
     "LayerNorm's epsilon, class names and pixel statistics of the source"
     for module in model.modules():
@@ -386,7 +388,7 @@ def _adopt(model: "ViT", facts: dict, norm_eps: float, new_head: bool) -> None:
     for key in ("mean", "std") if new_head else ("classes", "mean", "std"):
         setattr(model, key, facts.get(key) or getattr(model, key))
 
-# %% ../nbs/04_vit.ipynb #ff6ce337
+# %% ../nbs/04_vit.ipynb #0f900d8d
 def load_weights(
     model: ViT,  # changed in place, and only if everything fits
     source: Mapping[str, Tensor] | str | Path,  # a state dict, a file, a run folder, a shipped model, or "timm:NAME", "torchvision:NAME", "hf:NAME" (pretrained, downloaded)
@@ -412,7 +414,7 @@ def load_weights(
     _adopt(model, facts, arguments.get("norm_eps") or facts.get("eps") or EPS_OF[library], new_head)
     return model
 
-# %% ../nbs/04_vit.ipynb #7f7374f0
+# %% ../nbs/04_vit.ipynb #302b9d10
 def load_model(
     path: str | Path,  # a file that `save_weights` wrote
 ) -> ViT:
