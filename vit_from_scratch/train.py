@@ -16,7 +16,7 @@ __all__ = ['CHECKPOINT', 'CHECKPOINT_TYPES', 'VALID', 'COLUMNS', 'SAVE_EVERY', '
            'load_run', 'Estimate', 'free_memory', 'count_saved_values', 'count_tokens', 'model_arguments',
            'memory_needed', 'measure_speed', 'estimate']
 
-# %% ../nbs/07_train.ipynb #fae547cf
+# %% ../nbs/07_train.ipynb #8dfc0a8e
 import copy
 import csv
 import ctypes
@@ -38,7 +38,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-# %% ../nbs/07_train.ipynb #0f037291
+# %% ../nbs/07_train.ipynb #1755539d
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -51,7 +51,7 @@ from .config import SETTINGS, Config, DatasetSettings, config_from_json, config_
 from .data import Augment, ImageData
 from .vit import ViT, count_multiply_adds, count_parameters, load_weights
 
-# %% ../nbs/07_train.ipynb #615618c8
+# %% ../nbs/07_train.ipynb #f263147e
 def pick_device(
     name: str = "auto",  # "auto", "cuda", "mps" or "cpu"
 ) -> torch.device:
@@ -65,7 +65,7 @@ def pick_device(
         name = f"cuda:{os.environ['LOCAL_RANK']}"
     return torch.device(name)
 
-# %% ../nbs/07_train.ipynb #61a7353a
+# %% ../nbs/07_train.ipynb #bae68365
 def cpu_has_bfloat16() -> bool:
     "Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16); where it does not, they are many times slower than float32."
     probes = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
@@ -85,7 +85,7 @@ def pick_precision(
         name = "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
     return getattr(torch, name)
 
-# %% ../nbs/07_train.ipynb #f16488e0
+# %% ../nbs/07_train.ipynb #24ca17f3
 def is_matrix(
     name: str,  # of a parameter, as in `state_dict`
     parameter: Tensor,
@@ -93,7 +93,7 @@ def is_matrix(
     "Whether weight decay applies: matrices yes; biases, norms, tokens and position tables no."
     return parameter.ndim >= 2 and name.endswith("weight")
 
-# %% ../nbs/07_train.ipynb #fb652629
+# %% ../nbs/07_train.ipynb #c7b2cce7
 def orthogonalize(
     matrices: Tensor,  # `(n, rows, columns)`
     rounds: int = 5,  # of the Newton-Schulz iteration
@@ -108,7 +108,7 @@ def orthogonalize(
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
-# %% ../nbs/07_train.ipynb #0338ff97
+# %% ../nbs/07_train.ipynb #862ca793
 class Muon(torch.optim.Optimizer):
     "Momentum whose step has equally large directions, for matrices (Jordan et al. 2024); the same steps as `torch.optim.Muon`."
 
@@ -140,7 +140,7 @@ class Muon(torch.optim.Optimizer):
         for p, step in zip(matrices, steps, strict=True):
             p.mul_(1 - lr * group["weight_decay"]).add_(step, alpha=-lr * max(1, rows / columns) ** 0.5)
 
-# %% ../nbs/07_train.ipynb #176cf97e
+# %% ../nbs/07_train.ipynb #bcd32088
 def make_optimizer(
     config: Config,
     model: nn.Module,
@@ -160,7 +160,7 @@ def make_optimizer(
         optimizers.append(Muon(list(inner.values()), lr=o.muon_lr, momentum=o.momentum, weight_decay=o.weight_decay))
     return optimizers
 
-# %% ../nbs/07_train.ipynb #d91d5487
+# %% ../nbs/07_train.ipynb #bed7fbc6
 def make_schedule(
     config: Config,
     steps_per_epoch: int,  # optimizer steps
@@ -179,7 +179,7 @@ def make_schedule(
 
     return factor
 
-# %% ../nbs/07_train.ipynb #92892123
+# %% ../nbs/07_train.ipynb #633f8f05
 def set_rates(
     optimizers: list[torch.optim.Optimizer],
     factor: float,  # share of the peak rate
@@ -188,7 +188,7 @@ def set_rates(
     for group in (g for o in optimizers for g in o.param_groups):
         group["lr"] = factor * group.setdefault("peak_lr", group["lr"])
 
-# %% ../nbs/07_train.ipynb #db061f61
+# %% ../nbs/07_train.ipynb #362c1cc2
 @torch.no_grad()
 def update_average(
     average: nn.Module,  # running mean of the weights, changed in place
@@ -203,7 +203,7 @@ def update_average(
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 
-# %% ../nbs/07_train.ipynb #7191b6fd
+# %% ../nbs/07_train.ipynb #2d11847a
 @dataclass(frozen=True)
 class Metrics:
     "How good predictions are; precision, recall and F1 are means over the classes (macro)."
@@ -220,7 +220,7 @@ class Metrics:
         "Plain numbers and lists, for JSON."
         return {**asdict(self), "confusion": self.confusion.tolist()}
 
-# %% ../nbs/07_train.ipynb #82c08788
+# %% ../nbs/07_train.ipynb #ab5f6251
 def make_meters(
     num_classes: int,  # `K`
     device: torch.device,
@@ -238,7 +238,7 @@ def make_meters(
     })  # fmt: skip
     return nn.ModuleDict({"figures": meters, "loss": MeanMetric()}).to(device)
 
-# %% ../nbs/07_train.ipynb #0ba436b3
+# %% ../nbs/07_train.ipynb #bd53536a
 @contextmanager
 def evaluating(
     model: nn.Module,
@@ -266,7 +266,7 @@ def answers(
             logits = model(images.to(device, non_blocking=True))
         yield logits.float(), labels.to(device, non_blocking=True)
 
-# %% ../nbs/07_train.ipynb #2d45ae72
+# %% ../nbs/07_train.ipynb #1566de0f
 def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels, such as `data.test`
@@ -288,7 +288,7 @@ def evaluate(
     confusion = found.pop("confusion").cpu()
     return Metrics(float(meters["loss"].compute()), **{k: float(v) for k, v in found.items()}, confusion=confusion, num_images=int(confusion.sum()))
 
-# %% ../nbs/07_train.ipynb #c2d4bd5b
+# %% ../nbs/07_train.ipynb #a1ba801b
 def predict(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels
@@ -301,7 +301,7 @@ def predict(
     probabilities, labels = zip(*pairs, strict=True)
     return torch.cat(probabilities), torch.cat(labels)
 
-# %% ../nbs/07_train.ipynb #9956183e
+# %% ../nbs/07_train.ipynb #98643b3a
 @dataclass
 class History:
     "What happened in a run."
@@ -324,7 +324,7 @@ class History:
             return (row["epoch"],)
         return (-row["valid_loss"],) if self.monitor == "loss" else (row["valid_accuracy"], -row["valid_loss"])
 
-# %% ../nbs/07_train.ipynb #6e323225
+# %% ../nbs/07_train.ipynb #203f1b4a
 @dataclass
 class Progress:
     "What a callback is told: called with one of these at the start, after every step and epoch, and at the end."
@@ -350,7 +350,7 @@ class Progress:
         "Loss of the step just taken; reading it waits for the device."
         return math.nan if self.loss_tensor is None else float(self.loss_tensor)
 
-# %% ../nbs/07_train.ipynb #eb9ab25c
+# %% ../nbs/07_train.ipynb #5e2759ef
 @dataclass(frozen=True)
 class World:
     "The processes that train together, and which of them this is."
@@ -384,7 +384,7 @@ def join_world(
         if began:
             dist.destroy_process_group()
 
-# %% ../nbs/07_train.ipynb #60c12734
+# %% ../nbs/07_train.ipynb #d497878c
 @dataclass
 class TrainState:
     "Everything `fit` works with; `save_state` writes the part that changes."
@@ -417,7 +417,7 @@ class TrainState:
         "What is evaluated: the averaged weights, if there are any."
         return self.model if self.average is None else self.average
 
-# %% ../nbs/07_train.ipynb #7c2b4651
+# %% ../nbs/07_train.ipynb #195ad654
 def own_settings(
     model: nn.Module,
     data: Any,
@@ -432,7 +432,7 @@ def own_settings(
         return facts | {"batch_size": data.batch_size} | (asdict(data.augment) if isinstance(data.augment, Augment) else {})
     return facts
 
-# %% ../nbs/07_train.ipynb #fa79529c
+# %% ../nbs/07_train.ipynb #faeba740
 def refuse_misplaced(
     settings: dict[str, Any],  # as given to `fit`
     facts: dict[str, Any],  # `own_settings`
@@ -449,7 +449,7 @@ def refuse_misplaced(
         if (section == "transform" or name == "batch_size") and not hasattr(data, "with_settings") and not isinstance(data, ImageData):
             raise ValueError(f"{name}={value!r} was given to fit, but this data brings its own batches; use ImageData, or set it in the loader")
 
-# %% ../nbs/07_train.ipynb #d12efc08
+# %% ../nbs/07_train.ipynb #e259dcb4
 def count_batches(
     part: Iterable,
 ) -> int:
@@ -479,7 +479,7 @@ def fingerprint(
         facts["checksum"] = zlib.crc32(some.cpu().numpy().tobytes(), zlib.crc32(part.labels.cpu().numpy().tobytes()))
     return facts
 
-# %% ../nbs/07_train.ipynb #7debf10c
+# %% ../nbs/07_train.ipynb #fcb3795b
 def place(
     part: Any,  # ImageSet, StreamedSet, any iterable of batches, or None
     config: Config,
@@ -499,7 +499,7 @@ def place(
         return part.with_settings(shuffle=False, augment=None, **share)
     return part.with_settings(shuffle=True, augment=Augment(**config.transform.model_dump()), seed=config.training.seed, **share)
 
-# %% ../nbs/07_train.ipynb #901102a1
+# %% ../nbs/07_train.ipynb #5c8d93df
 def batch_groups(
     state: TrainState,
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:  # the batches of one optimizer step
@@ -520,7 +520,7 @@ def batch_groups(
         yield group
         state.seconds[0] += time.perf_counter() - began
 
-# %% ../nbs/07_train.ipynb #7b04702b
+# %% ../nbs/07_train.ipynb #07a7e475
 def check_batch(
     images: Tensor,
     labels: Tensor,
@@ -537,16 +537,16 @@ def check_batch(
     if labels.ndim == 1 and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < K:
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {K} classes: 0 to {K - 1}; build it with more")
 
-# %% ../nbs/07_train.ipynb #3ef805aa
+# %% ../nbs/07_train.ipynb #069a1892
 def small_side(
     config: Config,
     epoch: int,  # counted from 0
 ) -> int | None:  # in pixels; None: full size
-    "Side of the training images in this epoch; they grow while the model learns (Tan and Le 2021, section 4)."
+    "Side of the training images in this epoch; they grow while the model learns (Howard 2018; Tan and Le 2021, section 4)."
     sizes, share, done = config.training.small_sizes, config.training.small_share, epoch / config.training.epochs
     return None if not sizes or done >= share else sizes[int(done / share * len(sizes))]
 
-# %% ../nbs/07_train.ipynb #f70b961e
+# %% ../nbs/07_train.ipynb #8a88643f
 def shrink(
     images: Tensor,  # `(B, C, H, W)`
     side: int | None,  # in pixels; None: nothing happens
@@ -570,7 +570,7 @@ def taking_any_size(
         if grows:
             model.patch_embed.any_size = False
 
-# %% ../nbs/07_train.ipynb #7fc8b0db
+# %% ../nbs/07_train.ipynb #7b08c0b4
 def train_step(
     state: TrainState,
     group: list[tuple[Tensor, Tensor]],  # batches of images and labels
@@ -597,7 +597,7 @@ def train_step(
     state.batch += len(group)
     return step_loss
 
-# %% ../nbs/07_train.ipynb #be12ad79
+# %% ../nbs/07_train.ipynb #9bedf2ab
 def move_weights(
     state: TrainState,
 ) -> None:
@@ -618,7 +618,7 @@ def move_weights(
     if state.average is not None:
         update_average(state.average, state.model, t.ema, progress.step)
 
-# %% ../nbs/07_train.ipynb #bdee4c2b
+# %% ../nbs/07_train.ipynb #06d13756
 def read_losses(
     state: TrainState,
 ) -> None:
@@ -637,7 +637,7 @@ def read_losses(
         state.progress.writer.add_scalar("step/loss", mean, state.progress.step)
         state.progress.writer.add_scalar("step/lr", state.progress.lr, state.progress.step)
 
-# %% ../nbs/07_train.ipynb #3a0a449d
+# %% ../nbs/07_train.ipynb #2a29d18c
 def explain_divergence(state: TrainState, step: int, value: float) -> str:
     "One sentence: the step, and the settings most likely at fault."
     c = state.config
@@ -648,7 +648,7 @@ def explain_divergence(state: TrainState, step: int, value: float) -> str:
     return (f"the loss became {value} at step {step} (epoch {state.progress.epoch + 1}); most likely at fault: {', '.join(suspects)}; "
             f"try lr={c.optimizer.lr / 10:g}, or look for images or labels that are not finite")  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #5b24f042
+# %% ../nbs/07_train.ipynb #d23feca2
 def seed_everything(
     seed: int,
 ) -> None:
@@ -670,7 +670,7 @@ def random_states(
         "device": getattr(torch, device.type).get_rng_state() if device.type in ("cuda", "mps") else None,
     }
 
-# %% ../nbs/07_train.ipynb #3d1b55bc
+# %% ../nbs/07_train.ipynb #e521952a
 def restore_random_states(
     states: dict[str, Any],  # from `random_states`
     device: torch.device,
@@ -682,7 +682,7 @@ def restore_random_states(
     if states["device"] is not None and device.type in ("cuda", "mps"):
         getattr(torch, device.type).set_rng_state(states["device"])
 
-# %% ../nbs/07_train.ipynb #6a2987f6
+# %% ../nbs/07_train.ipynb #53a34ffc
 def write_safely(
     path: Path,
     content: bytes,
@@ -702,7 +702,7 @@ def write_safely(
             pass
         raise OSError(f"{path} could not be written ({error.strerror}); the run stops, and what was saved before is intact") from None
 
-# %% ../nbs/07_train.ipynb #569b2684
+# %% ../nbs/07_train.ipynb #1d11f9e5
 CHECKPOINT = "vit_from_scratch checkpoint 1"
 
 
@@ -733,7 +733,7 @@ def to_plain(value: Any) -> Any:
     "Tuples and tensors as lists."
     return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, (tuple, list)) else value
 
-# %% ../nbs/07_train.ipynb #1ce141d0
+# %% ../nbs/07_train.ipynb #7a0bc1c0
 CHECKPOINT_TYPES = {
     "format": str, "config": str, "arguments": str, "facts": dict, "weights": dict, "average": (dict, type(None)), "optimizers": list, "scaler": dict,
     "random": dict, "position": dict, "seconds": list, "sums": Tensor, "history": dict, "data": dict,
@@ -761,7 +761,7 @@ def read_checkpoint(
         raise ValueError(f"{path} is not a whole checkpoint: {', '.join(sorted(map(str, wrong)))} missing, unknown or of the wrong kind")
     return content
 
-# %% ../nbs/07_train.ipynb #0f04cec1
+# %% ../nbs/07_train.ipynb #cb1dbf8d
 def check_same_run(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -780,7 +780,7 @@ def check_same_run(
     if changed:
         raise ValueError(f"the checkpoint belongs to other data: {', '.join(changed)}; a resumed run keeps its data")
 
-# %% ../nbs/07_train.ipynb #8e1f45b5
+# %% ../nbs/07_train.ipynb #5d307fc2
 def load_optimizers(
     optimizers: list[torch.optim.Optimizer],
     saved: list[dict],  # their state dicts
@@ -794,7 +794,7 @@ def load_optimizers(
         for group, settings in zip(optimizer.param_groups, wanted, strict=True):
             group.update(settings, peak_lr=settings["lr"])
 
-# %% ../nbs/07_train.ipynb #f4885573
+# %% ../nbs/07_train.ipynb #08b1b407
 def restore_state(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -820,7 +820,7 @@ def restore_state(
     if state.world.rank:
         torch.manual_seed(state.config.training.seed + progress.step + state.world.rank)
 
-# %% ../nbs/07_train.ipynb #52a67215
+# %% ../nbs/07_train.ipynb #31eedc40
 def find_resumed(
     config: Config | None,
     resume: str | Path | None,
@@ -838,7 +838,7 @@ def find_resumed(
         raise ValueError(f"resume={str(resume)!r} would overwrite the newer last.pth beside it; copy it into a folder of its own first")
     return path
 
-# %% ../nbs/07_train.ipynb #94215443
+# %% ../nbs/07_train.ipynb #9cb2d73b
 def gather_settings(
     model: nn.Module,
     data: Any,
@@ -856,7 +856,7 @@ def gather_settings(
     refuse_misplaced(settings, facts, data)
     return with_settings(base, **{**facts, **settings, "resume_path": None})  # which run was gone on with is no setting of this one
 
-# %% ../nbs/07_train.ipynb #a7b3290c
+# %% ../nbs/07_train.ipynb #ca9e9b59
 def keep_buffers() -> bool:  # whether the C library took the advice: only glibc does
     "Ask the C library to keep freed memory for the next step instead of giving it back to the kernel (mallopt(3))."
     mmap_threshold, trim_threshold = -3, -1  # names of the options in malloc.h
@@ -866,7 +866,7 @@ def keep_buffers() -> bool:  # whether the C library took the advice: only glibc
         return False
     return bool(advise(mmap_threshold, 2**30)) and bool(advise(trim_threshold, -1))
 
-# %% ../nbs/07_train.ipynb #39b4f851
+# %% ../nbs/07_train.ipynb #8c1c5289
 def set_up(
     model: nn.Module,
     data: Any,
@@ -898,7 +898,7 @@ def set_up(
         fingerprint(train, num_batches), sums=torch.zeros(3, device=device),
     )  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #ec5a2f4e
+# %% ../nbs/07_train.ipynb #3c7101d6
 def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -> nn.Module:
     "The model as the loop calls it: shared between processes, compiled; names of weights stay those of the model."
     forward = model
@@ -915,7 +915,7 @@ def describe_model(model: nn.Module, train: Any) -> None:
     if isinstance(model, ViT) and model.classes is not None:
         model.classes = (*model.classes, *(f"class {k}" for k in range(len(model.classes), model.arguments["num_classes"])))
 
-# %% ../nbs/07_train.ipynb #026ae9b6
+# %% ../nbs/07_train.ipynb #5a1d71c6
 def open_run(
     state: TrainState,
     checkpoint: dict[str, Any] | None,
@@ -935,7 +935,7 @@ def open_run(
     if state.world.rank == 0:
         open_folder(state, folder)
 
-# %% ../nbs/07_train.ipynb #75a650db
+# %% ../nbs/07_train.ipynb #764628a3
 def open_folder(state: TrainState, folder: Path) -> None:
     "Everything that a run writes before its first step."
     try:
@@ -950,7 +950,7 @@ def open_folder(state: TrainState, folder: Path) -> None:
 
         state.progress.writer = SummaryWriter(folder, purge_step=state.progress.step + 1 if state.progress.step else None)
 
-# %% ../nbs/07_train.ipynb #74cff5c3
+# %% ../nbs/07_train.ipynb #c7c40304
 VALID = ("loss", "accuracy", "precision", "recall", "f1")
 COLUMNS = ("epoch", "step", "train_loss", "train_accuracy", *(f"valid_{k}" for k in VALID), "lr", "images_per_second", "data_seconds", "seconds")
 
@@ -973,7 +973,7 @@ def write_row(state: TrainState, row: dict[str, Any]) -> None:
         if name not in ("epoch", "step") and value is not None:
             state.progress.writer.add_scalar(f"epoch/{name}", value, row["step"])
 
-# %% ../nbs/07_train.ipynb #63c1b775
+# %% ../nbs/07_train.ipynb #0a37569a
 @contextmanager
 def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     "Let the first Ctrl-C wait for the end of the step; a second one strikes at once."
@@ -997,7 +997,7 @@ def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../nbs/07_train.ipynb #30340b80
+# %% ../nbs/07_train.ipynb #9536a804
 def tell(
     state: TrainState,
     event: str,  # "start", "step", "epoch" or "end"
@@ -1021,7 +1021,7 @@ def bar(
     done = state.batch // state.config.training.grad_accumulation
     return tqdm(groups, f"epoch {p.epoch + 1}/{p.epochs}{known}", p.steps_per_epoch, leave=False, disable=hidden, initial=done, unit="step")
 
-# %% ../nbs/07_train.ipynb #cc357845
+# %% ../nbs/07_train.ipynb #acf7ade0
 SAVE_EVERY = 600.0  # seconds between two checkpoints within an epoch
 
 
@@ -1049,7 +1049,7 @@ def halted(
         return wanted
     return not state.losses and float(state.world.sum(torch.tensor(float(wanted), device=state.device))) > 0
 
-# %% ../nbs/07_train.ipynb #68fb3291
+# %% ../nbs/07_train.ipynb #51bb16b5
 def end_epoch(
     state: TrainState,
 ) -> None:
@@ -1074,7 +1074,7 @@ def end_epoch(
     write_row(state, row)
     tell(state, "epoch")
 
-# %% ../nbs/07_train.ipynb #5c5dc571
+# %% ../nbs/07_train.ipynb #4306ecf9
 def close_run(
     state: TrainState,
     pressed: list[bool],  # from `hold_interrupt`
@@ -1091,7 +1091,7 @@ def close_run(
         raise KeyboardInterrupt
     finish(state)
 
-# %% ../nbs/07_train.ipynb #990aea9d
+# %% ../nbs/07_train.ipynb #750e7dba
 def finish(
     state: TrainState,
 ) -> None:
@@ -1108,7 +1108,7 @@ def finish(
     if progress.writer is not None:
         progress.writer.close()
 
-# %% ../nbs/07_train.ipynb #008d93e1
+# %% ../nbs/07_train.ipynb #e6de845c
 def fit(
     model: nn.Module,  # a ViT, or any module from images to logits; trained in place
     data: Any,  # ImageData, ImageSet, or any iterable of `(images, labels)` batches
@@ -1143,7 +1143,7 @@ def fit(
         close_run(state, pressed)
     return state.progress.history
 
-# %% ../nbs/07_train.ipynb #e9ff62ae
+# %% ../nbs/07_train.ipynb #9e0f38a6
 def make_model(
     config: Config,
     data: ImageData,
@@ -1166,7 +1166,7 @@ def make_model(
     describe_model(model, data)
     return model
 
-# %% ../nbs/07_train.ipynb #4278d667
+# %% ../nbs/07_train.ipynb #b2220988
 @dataclass
 class Run:
     "A run opened from its folder."
@@ -1186,7 +1186,7 @@ def read_test(
     found = json.loads((folder / "test.json").read_text())
     return Metrics(**{**found, "confusion": torch.tensor(found["confusion"])})
 
-# %% ../nbs/07_train.ipynb #f81c8ecc
+# %% ../nbs/07_train.ipynb #d3061ae4
 def load_run(
     path: str | Path,  # a run folder, or a checkpoint in it
     which: str = "best",  # in a folder: "best" or "last"
@@ -1209,7 +1209,7 @@ def load_run(
         raise ValueError(f"{path} cannot be used: {str(error).splitlines()[0]}") from None
     return Run(model.eval(), config, history, path)
 
-# %% ../nbs/07_train.ipynb #92ff0070
+# %% ../nbs/07_train.ipynb #58dffa0e
 @dataclass(frozen=True)
 class Estimate:
     "What a run will take."
@@ -1243,7 +1243,7 @@ def free_memory(
         pass
     return min(free, default=None)
 
-# %% ../nbs/07_train.ipynb #5b55a96e
+# %% ../nbs/07_train.ipynb #2e9d91fd
 def count_saved_values(
     arguments: dict[str, Any],  # of the ViT
     fused: bool = True,  # attention that never stores its weights
@@ -1262,7 +1262,7 @@ def count_tokens(arguments: dict[str, Any]) -> int:
     "Tokens `T` of an image: patches, class token, registers."
     return (arguments["image_size"] // arguments["patch_size"]) ** 2 + (arguments["pool"] == "cls") + arguments["num_registers"]
 
-# %% ../nbs/07_train.ipynb #fbd24712
+# %% ../nbs/07_train.ipynb #32a9f106
 def model_arguments(
     config: Config,
     image_size: int,  # of the data, used where the configuration leaves it open, as are the next two
@@ -1287,7 +1287,7 @@ def memory_needed(
     saved = config.training.batch_size * count_saved_values(arguments, fused, mixed=precision != torch.float32)
     return int(4 * (copies * count_parameters(**arguments) + saved))
 
-# %% ../nbs/07_train.ipynb #d12fdd75
+# %% ../nbs/07_train.ipynb #708b6856
 @functools.lru_cache(maxsize=64)
 def measure_speed(
     arguments: tuple[tuple[str, Any], ...],  # of a ViT, as sorted pairs
@@ -1314,7 +1314,7 @@ def measure_speed(
         times.append(time.perf_counter() - began)
     return min(times) / size / work
 
-# %% ../nbs/07_train.ipynb #cb9a3f3a
+# %% ../nbs/07_train.ipynb #3818aa7f
 def estimate(
     config: Config,
     num_images: int,  # of the training part

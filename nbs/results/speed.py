@@ -100,7 +100,7 @@ def make_optimizers(kind, model):
     return optimizers
 
 
-def measure_step(library, device, precision, batch, count, attention=None, compiled=False, optimizer="adamw", **shape):
+def measure_step(library, device, precision, batch, count, attention=None, compiled=False, optimizer="adamw", unread=False, **shape):
     "A training step: forward, cross-entropy, backward, update."
     import torch
 
@@ -111,6 +111,8 @@ def measure_step(library, device, precision, batch, count, attention=None, compi
         for block in model.blocks:
             block.attn.fused = attention == "fused"
     forward = torch.compile(model) if compiled else model
+    if unread:  # every token finished, though the head reads one
+        forward = lambda images: model.head(model.encode(images)[:, 0])  # noqa: E731
     optimizers = make_optimizers(optimizer, model)
     before = peak_memory(device)
 
@@ -306,6 +308,7 @@ def plan(device, fast, batch):
     jobs += [("peak", precision, "peak", "ours", dict(precision=precision), tuned) for precision in ("float32", "bfloat16")]
     jobs += [("allocator", "kept", "step", "ours", dict(precision=fast, **step), KEEP), ("allocator", "as it comes", "step", "ours", dict(precision=fast, **step), {})]
     jobs += [("attention", kind, "step", "ours", dict(precision=fast, attention=kind, **step), KEEP) for kind in ("fused", "plain")]
+    jobs += [("finish", name, "step", "ours", dict(precision=fast, unread=u, **step), KEEP) for name, u in (("all tokens", True), ("class token", False))]
     jobs += [("compile", name, "step", "ours", dict(precision=fast, compiled=c, **step), KEEP) for name, c in (("eager", False), ("compiled", True))]
     jobs += [("optimizer", kind, "step", "ours", dict(precision=fast, optimizer=kind, **step | dict(count=3)), KEEP) for kind in ("adamw", "our muon", "torch's muon")]
     jobs += [("readout", pool, "step", "ours", dict(precision=fast, pool=pool, **step), KEEP) for pool in ("cls", "avg")]
