@@ -3,26 +3,26 @@
 The dependencies are borrowed from this environment (a second PyTorch would take minutes); the package comes from the wheel.
 """
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import venv
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROBE = """
 import importlib.metadata, sys, torch
-from importlib.resources import files
 import vit_from_scratch
+from vit_from_scratch.data import load_samples
 from vit_from_scratch.vit import ViT
 assert vit_from_scratch.__file__.startswith(sys.prefix), f"imported from {vit_from_scratch.__file__}, not from the wheel"
-packaged = files("vit_from_scratch")
-for name in ("py.typed", "static/lesson.mplstyle", "static/explorer.js", "static/explorer.css", "weights/shapes.safetensors"):
-    assert packaged.joinpath(name).is_file(), f"the wheel lacks {name}"
 model = ViT.from_shipped("shapes").eval()
 size = model.arguments["image_size"]
 assert model(torch.zeros(1, 3, size, size)).shape == (1, len(model.classes))
+assert load_samples("cifar10").num_images == 100 and len(ViT.from_shipped("cifar10").classes) == 10
 print("wheel", importlib.metadata.version("vit-from-scratch"), "imports and finds its packaged files")
 """
 
@@ -37,8 +37,15 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         outside = Path(folder)
-        run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", outside, ROOT, cwd=outside)
+        source = outside / "source"  # a copy: an old build/ in the clone would be packed again
+        ignored = shutil.ignore_patterns("__pycache__", ".*", "_*", "build", "dist", "runs", "data", "nbs", "tests", "docs", "*.egg-info")
+        shutil.copytree(ROOT, source, ignore=lambda folder, names: ignored(folder, names) if Path(folder) == ROOT else {"__pycache__"} & set(names))
+        run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", outside, source, cwd=outside)
         (wheel,) = outside.glob("*.whl")
+        packed = set(zipfile.ZipFile(wheel).namelist())
+        wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "vit_from_scratch").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+        if wanted - packed:
+            raise SystemExit(f"the wheel lacks {', '.join(sorted(wanted - packed))}")
         venv.create(outside / "env", with_pip=True)
         binaries = outside / "env" / ("Scripts" if os.name == "nt" else "bin")
         python = binaries / "python"

@@ -68,6 +68,7 @@ def run_all(paths: list[Path], jobs: int) -> dict[str, float]:
         **os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT), "JUPYTER_PREFER_ENV_PATH": "1", "IN_TEST": "1",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }  # fmt: skip
+    subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], env=environment, stderr=subprocess.DEVNULL, check=True)  # builds its font cache once, out of sight
     running: set[subprocess.Popen] = set()
 
     def one(path: Path) -> tuple[str, float]:

@@ -192,7 +192,21 @@ def test_explorers_live_in_jupyterlab(lesson):
         view.get_by_label("a click switches the head off").check()
         view.locator(".vfs-wall-grid button").nth(3).click()
         expect(view.locator("h4").first).to_contain_text("1 head off", timeout=10_000)
-        assert view.locator(".vfs-bars").inner_text() != certain
+        bars = view.locator(".vfs-bars")
+        without = bars.inner_text()
+        assert without != certain
+        for title, wanted in (("Prediction (", certain), ("1 head off", without)):  # on again, and off a second time: the same numbers must come once more
+            view.locator(".vfs-wall-grid button").nth(3).click()
+            expect(view.locator("h4").first).to_contain_text(title, timeout=10_000)
+            assert bars.inner_text() == wanted
+        view.get_by_role("button", name="Switch all heads on").click()
+        expect(view.locator("h4").first).to_contain_text("Prediction (")
+        pictures = []
+        for number in (6, 0, 6):  # an image is left and seen again
+            view.locator(".vfs-thumbs button").nth(number).click()
+            page.wait_for_timeout(800)
+            pictures.append(pixels(view))
+        assert pictures[0] == pictures[2] != pictures[1]
 
         panel = shown("playground")
         expect(panel.get_by_role("button", name="Train", exact=True)).to_be_visible()
@@ -232,6 +246,76 @@ def test_explorers_live_in_jupyterlab(lesson):
         assert errors == []
 
 
+def drawn(canvas) -> str:
+    return canvas.evaluate("c => c.toDataURL()")
+
+
+@pytest.fixture
+def small_page(tmp_path):
+    "Opens an explorer that needs no model of size, as a page from disk; every page must stay without errors."
+    from vit_from_scratch.data import make_shapes
+
+    images, labels, _ = make_shapes(4, 32)
+    with browser(viewport={"width": 1000, "height": 900}) as (page, _, errors):
+
+        def opened(explorer):
+            page.goto(explorer.to_html(tmp_path / "page.html").as_uri())
+            return page.locator(".vfs")
+
+        yield opened, images, labels
+        assert errors == []
+
+
+def test_patches_follow_the_slider(small_page):
+    from playwright.sync_api import expect
+
+    from vit_from_scratch.explore import PatchExplorer
+
+    opened, images, _ = small_page
+    view = opened(PatchExplorer(images[0], [4, 8, 16]))
+    grid, readout, size = view.locator("canvas").first, view.locator(".vfs-readout"), view.get_by_label("Patch size")
+    expect(readout).to_contain_text("8 × 8 = 64 patches")
+    before = drawn(grid)
+    size.focus()
+    size.press("ArrowRight")
+    expect(readout).to_contain_text("4 × 4 = 16 patches")
+    assert drawn(grid) != before, "the grid on the image follows the patch size"
+    grid.focus()
+    for key, row, column in (("ArrowRight", 0, 0), ("ArrowUp", 0, 0), ("ArrowLeft", 0, 0), ("ArrowRight", 0, 1), ("ArrowDown", 1, 1), *[("ArrowDown", None, None)] * 5, ("ArrowRight", 3, 2)):
+        grid.press(key)  # at the border the arrow keys stay where they are
+        if row is not None:
+            expect(readout).to_contain_text(f"(row {row}, column {column})")
+
+
+def test_positions_follow_the_pointer(small_page):
+    from vit_from_scratch.explore import PositionExplorer
+    from vit_from_scratch.vit import ViT
+
+    opened, *_ = small_page
+    view = opened(PositionExplorer(ViT(32, 8, num_classes=10, embed_dim=32, depth=1, num_heads=2, pos_embed="sincos")))
+    panel, readout = view.locator("canvas.vfs-position").first, view.locator(".vfs-readout")
+    before, text = drawn(panel), readout.inner_text()
+    panel.hover(position={"x": 3, "y": 3})
+    view.page.wait_for_timeout(100)
+    assert drawn(panel) != before and readout.inner_text() != text and "row 0, column 0" in readout.inner_text()
+
+
+def test_augmentations_follow_the_choice(small_page):
+    from vit_from_scratch.data import SHAPE_CLASSES
+    from vit_from_scratch.explore import AugmentationExplorer
+
+    opened, images, labels = small_page
+    view = opened(AugmentationExplorer(images, labels, SHAPE_CLASSES))
+    sheet, change = view.locator(".vfs-sheet"), view.get_by_label("Change")
+    seen = set()
+    for kind in ("shift", "RandAugment", "CutMix"):
+        change.select_option(label=kind)
+        view.page.wait_for_timeout(100)
+        assert f"after: {kind}" in sheet.inner_text()
+        seen.add("".join(map(drawn, sheet.locator("canvas").all())))
+    assert len(seen) == 3
+
+
 def test_saved_page_opens_from_disk(tmp_path):
     import torch
     from playwright.sync_api import expect
@@ -260,7 +344,7 @@ def test_saved_page_opens_from_disk(tmp_path):
         canvas.press("Home")
         canvas.press("ArrowRight")
         expect(view.locator(".vfs-readout").first).to_contain_text(re.compile("patch 0", re.I))
-        expect(view.locator("[aria-live]")).to_contain_text(re.compile("patch 0", re.I))  # the screen reader hears it too
+        expect(view.locator("[aria-live=polite]")).to_contain_text(re.compile("patch 0", re.I))  # the screen reader hears it too
         for text in ("Use your own picture", "a click switches the head off"):  # these need Python
             expect(view.get_by_text(text)).to_be_hidden()
         with page.expect_download() as saved:

@@ -101,3 +101,12 @@ def test_lessons_stay_within_their_time():
         pytest.skip("the lessons were not executed as they are now: run python tests/run_lessons.py")
     slow = {name: round(seconds) for name, seconds in record["seconds"].items() if seconds > 180}
     assert not slow, f"a lesson should take less than 60 s on two quiet cores; far too slow even for a busy machine: {slow}"
+
+
+def test_saved_widgets_fit_the_anywidget_that_is_asked_for():
+    "A saved explorer opens only under the version it names: lessons, settings and the site's own copy must agree."
+    minor = json.loads((ROOT / "docs" / "package.json").read_text())["dependencies"]["anywidget"].rpartition(".")[0]
+    assert f"anywidget>={minor}," in (ROOT / "settings.ini").read_text()
+    models = [model for path in (ROOT / "nbs").glob("*.ipynb") for kept in json.loads(path.read_text())["metadata"].get("widgets", {}).values()
+              for model in kept["state"].values() if model["model_module"] == "anywidget"]  # fmt: skip
+    assert {model["model_module_version"] for model in models} == {f"~{minor}.*"}

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['Mlp', 'DropPath', 'EncoderBlock']
 
-# %% ../nbs/03_encoder.ipynb #d08d6a88
+# %% ../nbs/03_encoder.ipynb #da86814a
 from torch import Tensor, nn
 
 from .attention import MultiHeadAttention
 
-# %% ../nbs/03_encoder.ipynb #bb962698
+# %% ../nbs/03_encoder.ipynb #f504a751
 class Mlp(nn.Module):
     "Two linear layers with a GELU between them, applied to every token on its own: `(B, T, D) -> (B, T, D)`."
 
@@ -33,7 +33,7 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
 
-# %% ../nbs/03_encoder.ipynb #d32c01bf
+# %% ../nbs/03_encoder.ipynb #4965e802
 class DropPath(nn.Module):
     "Stochastic depth: skip a residual branch for whole samples while training (Huang et al. 2016, section 3)."
 
@@ -55,7 +55,7 @@ class DropPath(nn.Module):
     def extra_repr(self) -> str:
         return f"drop_prob={self.drop_prob}"
 
-# %% ../nbs/03_encoder.ipynb #9cbd05a1
+# %% ../nbs/03_encoder.ipynb #a8080e94
 class EncoderBlock(nn.Module):
     "Pre-norm transformer block: `(B, T, D) -> (B, T, D)` (ViT paper, equations 2 and 3)."
 

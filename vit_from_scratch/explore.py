@@ -9,7 +9,7 @@ __all__ = ['AUGMENTATIONS', 'START', 'drawing_code', 'page_part', 'Explorer', 'a
            'knobs', 'playground_config', 'in_units', 'describe_cost', 'Stopped', 'TrainingThread', 'PlaygroundPanel',
            'start_at', 'in_brief', 'PlaygroundCosts', 'HyperparameterPlayground']
 
-# %% ../nbs/10_explore.ipynb #bc863e0f
+# %% ../nbs/10_explore.ipynb #d1f1b500
 import base64
 import html
 import json
@@ -37,7 +37,7 @@ from .patch_embedding import sincos_2d
 from .train import Estimate, Progress, estimate, fit, make_model
 from .vit import ViT
 
-# %% ../nbs/10_explore.ipynb #cc1e873c
+# %% ../nbs/10_explore.ipynb #2323f074
 _serial = count()
 
 
@@ -70,7 +70,7 @@ def page_part(
     script = f"{drawing_code(state['kind'])}\nmount(document.getElementById({place!r}), {_as_json(state)});"
     return f'<style>{_asset("explorer.css")}</style><div id="{place}"></div><script type="module">{script}</script>'
 
-# %% ../nbs/10_explore.ipynb #1f58b06d
+# %% ../nbs/10_explore.ipynb #352cebc4
 class Explorer(anywidget.AnyWidget):
     "A widget whose data travel with it, so that it lives on in a page without a kernel."
 
@@ -113,7 +113,7 @@ class Explorer(anywidget.AnyWidget):
         Path(path).write_text(page, encoding="utf-8")
         return Path(path)
 
-# %% ../nbs/10_explore.ipynb #ef1c062e
+# %% ../nbs/10_explore.ipynb #2711e707
 def as_pixels(
     images: Tensor | np.ndarray,  # uint8, or floats in [0, 1]: `(N, C, H, W)` or one `(C, H, W)`
     wanted: tuple[int, int, int] | None = None,  # `(C, H, W)` of a model; None: any
@@ -137,7 +137,7 @@ def _rgb(pixels: Tensor) -> bytes:
     pixels = pixels[..., :3, :, :] if pixels.shape[-3] >= 3 else pixels[..., :1, :, :].expand(*pixels.shape[:-3], 3, *pixels.shape[-2:])
     return (pixels * 255).round().to(torch.uint8).movedim(-3, -1).contiguous().numpy().tobytes()
 
-# %% ../nbs/10_explore.ipynb #27a76208
+# %% ../nbs/10_explore.ipynb #37485e8e
 class PatchExplorer(Explorer):
     "Cut one image into patches, read them as a sequence, and put it together again (ViT paper, section 3.1)."
 
@@ -162,7 +162,7 @@ class PatchExplorer(Explorer):
         start = min(range(len(sizes)), key=lambda i: abs(width / sizes[i] - 8))
         super().__init__(kind="patches", title="Patch explorer", info=info, image=_rgb(pixels), size=start)
 
-# %% ../nbs/10_explore.ipynb #73f81990
+# %% ../nbs/10_explore.ipynb #2ea5bd25
 def _cosines(positions: Tensor) -> Tensor:
     "Cosine similarity of each position `(N, D)` with all of them, `(N, N)`."
     positions = F.normalize(positions, dim=-1)
@@ -193,7 +193,7 @@ def _check_model(model: nn.Module) -> None:
     if not isinstance(model, ViT):
         raise ValueError(f"{type(model).__name__} has no attention blocks of this package: pass a ViT, or load other weights into one with load_weights")
 
-# %% ../nbs/10_explore.ipynb #56dc844e
+# %% ../nbs/10_explore.ipynb #a6edca51
 def augmentation_strips(image_size: int) -> dict[str, list[tuple[str, Augment]]]:  # kind -> (strength in words, augmentation), weak to strong
     "The changes that `AugmentationExplorer` offers."
     def strip(words, *choices):
@@ -219,7 +219,7 @@ def describe_labels(
     top, index = labels.topk(2, dim=1)
     return [", ".join(f"{100 * p:.0f} % {classes[i]}" for p, i in zip(ps, ids, strict=True) if p > 0.005) for ps, ids in zip(top.tolist(), index.tolist(), strict=True)]
 
-# %% ../nbs/10_explore.ipynb #b7d970c4
+# %% ../nbs/10_explore.ipynb #4e0a706a
 class AugmentationExplorer(Explorer):
     "Every augmentation from weak to strong, on the same few images; mixed labels in words."
 
@@ -255,7 +255,7 @@ class AugmentationExplorer(Explorer):
             self.seed += 1
             self.sheets = self.draw()
 
-# %% ../nbs/10_explore.ipynb #abff2e7d
+# %% ../nbs/10_explore.ipynb #30418a7b
 def quantize(
     values: Tensor,  # `(..., T)`, not negative: rows of attention
 ) -> tuple[bytes, bytes]:  # one byte per value, and the largest value of each row as float32
@@ -274,7 +274,7 @@ def dequantize(
     rows = torch.frombuffer(bytearray(scale), dtype=torch.float32).view(*shape[:-1], 1)
     return torch.frombuffer(bytearray(values), dtype=torch.uint8).view(*shape).float() / 255 * rows
 
-# %% ../nbs/10_explore.ipynb #bea20a0e
+# %% ../nbs/10_explore.ipynb #9e6c28ec
 def lens_bytes(
     probabilities: Tensor,  # `(L+1, T, K)`
     budget: int = 300_000,  # numbers kept; above it only the five likeliest classes of each token
@@ -295,7 +295,7 @@ def relevance_bytes(
     found = (found - torch.eye(found.shape[-1], device=found.device)).clamp(min=0)
     return {str(c): dict(zip(("q", "scale"), quantize(matrix), strict=True)) for c, matrix in zip(classes, found, strict=True)}
 
-# %% ../nbs/10_explore.ipynb #91007308
+# %% ../nbs/10_explore.ipynb #3f21a623
 def attention_frame(
     model: ViT,  # the model asked
     image: Tensor,  # `(1, C, H, W)`, normalised
@@ -320,7 +320,7 @@ def attention_frame(
     frame["lens_class"], frame["lens_prob"] = lens_bytes(logits.softmax(dim=-1))
     return frame
 
-# %% ../nbs/10_explore.ipynb #67d4567b
+# %% ../nbs/10_explore.ipynb #234a4e88
 class AttentionView(Explorer):
     "What the attention explorer shows and how: traits that the page and Python share."
 
@@ -349,7 +349,7 @@ class AttentionView(Explorer):
             raise traitlets.TraitError(f"{proposal['trait'].name}={value} must lie between {low} and {high}")
         return value
 
-# %% ../nbs/10_explore.ipynb #a82ce87b
+# %% ../nbs/10_explore.ipynb #e2597f45
 def describe_model(
     model: ViT,  # the model shown
     classes: Sequence[str] | None,  # names; None: the model's own, or numbers
@@ -373,7 +373,7 @@ def _normalizer(model: ViT, mean: Sequence[float] | None, std: Sequence[float] |
     shift, scale, like = column(mean, model.mean, 0.0), column(std, model.std, 1.0), next(model.parameters())
     return lambda pixels: ((pixels - shift) / scale).to(like)
 
-# %% ../nbs/10_explore.ipynb #bdf826a7
+# %% ../nbs/10_explore.ipynb #b85ddcf8
 class ImageShelf:
     "Images with a model that looks at them: `compute` gives the numbers of one."
 
@@ -404,7 +404,8 @@ class ImageShelf:
         frame = attention_frame(self.model, self.one(index), pairs, num_relevance)
         if not pairs:
             self.answers[index] = frame["probabilities"]
-        return frame | {"index": index, "label": self.labels[index], "image": _rgb(self.pixels[index]), "baseline": self.answers[index]}
+        known = {"index": index, "label": self.labels[index], "image": _rgb(self.pixels[index]), "baseline": self.answers[index]}
+        return frame | known | {"ablated": [list(pair) for pair in pairs]}
 
     def add(self, rgb: np.ndarray) -> None:  # uint8 `(H, W, 3)`
         "One picture more; for a model with other than three channels it turns grey."
@@ -416,7 +417,7 @@ class ImageShelf:
         "All images, small."
         return _rgb(F.interpolate(self.pixels, size=size, mode="area"))
 
-# %% ../nbs/10_explore.ipynb #2294f86a
+# %% ../nbs/10_explore.ipynb #9ca0c998
 class AttentionExplorer(AttentionView):
     "Look inside a ViT: where every token of an image looks, in every head of every block, and what that does to the answer."
 
@@ -448,7 +449,7 @@ class AttentionExplorer(AttentionView):
     def _refresh(self, _=None) -> None:
         "Send the chosen image, unless the page has it already."
         if self.ablated or self.image_index not in {frame["index"] for frame in self.frames}:
-            self.frame = self.shelf.compute(self.image_index, self.ablated)
+            self.frame = self.shelf.compute(self.image_index, self.ablated) | {"number": next(_serial)}  # equal numbers would not be sent
 
     def answer(self, message: dict, buffers: list) -> None:
         if message["type"] == "upload":
@@ -474,7 +475,7 @@ class AttentionExplorer(AttentionView):
         frames = [first, *(self.shelf.compute(index, num_relevance=3) for index in others)]
         return super().state() | {"frames": sorted(frames, key=lambda frame: frame["index"]), "frame": {}, "ablated": []}
 
-# %% ../nbs/10_explore.ipynb #4adf16e2
+# %% ../nbs/10_explore.ipynb #80f29630
 AUGMENTATIONS = {
     "none": {},
     "shift": {"crop_padding": 4},
@@ -505,7 +506,7 @@ def knobs(image_size: int) -> list[list]:  # name, label, choices as (value, tex
 
 START = dict(patch_size=4, embed_dim=64, depth=4, num_heads=4, mlp_ratio=2.0, dropout=0.0, drop_path=0.0, weight_decay=0.05, augmentation="none", lr=1e-3, batch_size=128, epochs=3)
 
-# %% ../nbs/10_explore.ipynb #0a65ea90
+# %% ../nbs/10_explore.ipynb #260b6e4b
 def playground_config(
     settings: dict,  # values of the sliders
     base: Config,  # everything else
@@ -518,11 +519,11 @@ def playground_config(
 def in_units(number: float, unit: str = "") -> str:
     "A large number as people say it: 1.60 M."
     for letter, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
+        if number >= 0.9995 * size:  # rounds to at least 1
             return f"{number / size:.3g} {letter}{unit}"
     return f"{number:.3g} {unit}".strip()
 
-# %% ../nbs/10_explore.ipynb #6e7b25c4
+# %% ../nbs/10_explore.ipynb #1dd77ed3
 def describe_cost(
     cost: Estimate,
     epochs: int,
@@ -536,11 +537,11 @@ def describe_cost(
     problem = f"Impossible here: it needs about {in_units(cost.memory_bytes, 'B')} of memory, {in_units(cost.free_bytes or 0, 'B')} are free; try a smaller batch or larger patches."
     return {"rows": rows, "problem": problem if small else ""}
 
-# %% ../nbs/10_explore.ipynb #a70e3405
+# %% ../nbs/10_explore.ipynb #8f76fe1c
 class Stopped(Exception):
     "Raised inside a forward pass to leave a run at once."
 
-# %% ../nbs/10_explore.ipynb #8f3fd6d9
+# %% ../nbs/10_explore.ipynb #f564f9df
 class TrainingThread(threading.Thread):
     "`fit` beside the kernel: it reports at most five times a second and stops within a forward or backward pass."
 
@@ -561,8 +562,9 @@ class TrainingThread(threading.Thread):
         elif progress.event == "epoch":
             row = progress.row
             self.facts["valid"].append((row["epoch"], row["valid_loss"], row["valid_accuracy"]))
-        if not self.over and (progress.event == "epoch" or time.monotonic() - self.told > 0.2):
-            self._tell()
+        with self.lock:  # no report of a running run after the one that it is over
+            if not self.over and (progress.event == "epoch" or time.monotonic() - self.told > 0.2):
+                self._tell()
 
     def _tell(self, status: str = "running") -> None:
         self.told, every = time.monotonic(), -(-len(self.facts["train"]) // 300) or 1
@@ -593,7 +595,7 @@ class TrainingThread(threading.Thread):
         self.halt.set()
         threading.Timer(0.7, self._finish, ["stopped"]).start()
 
-# %% ../nbs/10_explore.ipynb #a0c963a6
+# %% ../nbs/10_explore.ipynb #7f380281
 class PlaygroundPanel(Explorer):
     "Sliders, numbers, curves and the table of runs: the visible part of the playground."
 
@@ -613,11 +615,18 @@ class PlaygroundPanel(Explorer):
             self.owner.explore(int(message["run"]))
 
 
-def start_at(settings: dict, before: dict = START) -> dict:
-    "Positions of the sliders with some changed; a slider that does not exist is refused."
+def start_at(
+    settings: dict,  # new values by name
+    places: dict[str, list],  # the values of each slider
+    before: dict = START,
+) -> dict:
+    "Positions of the sliders with some changed; a slider or a place that does not exist is refused."
     unknown = set(settings) - set(START)
     if unknown:
         raise ValueError(f"there is no slider for {', '.join(sorted(unknown))}; there is one for each of {', '.join(START)}")
+    for name, value in settings.items():
+        if value not in places[name]:
+            raise ValueError(f"{name}={value!r} is no place on its slider, which has {', '.join(map(str, places[name]))}")
     return before | settings
 
 
@@ -625,7 +634,7 @@ def in_brief(s: dict) -> str:
     "A setting as one line of the table of runs."
     return f"P {s['patch_size']}, D {s['embed_dim']}, L {s['depth']}, h {s['num_heads']}, lr {s['lr']:g}, {s['augmentation']}"
 
-# %% ../nbs/10_explore.ipynb #2f91d999
+# %% ../nbs/10_explore.ipynb #bbaca884
 class PlaygroundCosts:
     "What the sliders of the playground mean and cost, for one data set on one machine."
 
@@ -654,7 +663,7 @@ class PlaygroundCosts:
         self.pace = cost.seconds_per_multiply_add
         return describe_cost(cost, config.training.epochs, "measured" if measured else "scaled")
 
-# %% ../nbs/10_explore.ipynb #ac5ddecf
+# %% ../nbs/10_explore.ipynb #a0339f61
 class HyperparameterPlayground(ipywidgets.VBox):
     "Move a slider to see what a ViT costs; train it beside the kernel, stop it, compare runs, look inside."
 
@@ -665,7 +674,9 @@ class HyperparameterPlayground(ipywidgets.VBox):
         **settings,  # where the sliders start: `depth=2, epochs=1`
     ):
         self.data, self.costs, self.models, self.thread = data, PlaygroundCosts(data, base), [], None
-        self.panel = PlaygroundPanel(kind="playground", title="Hyperparameter playground", knobs=knobs(data.image_size), settings=start_at(settings))
+        sliders = knobs(data.image_size)
+        self.places = {name: [value for value, _ in choices] for name, _, choices, _ in sliders}
+        self.panel = PlaygroundPanel(kind="playground", title="Hyperparameter playground", knobs=sliders, settings=start_at(settings, self.places))
         self.panel.owner = self
         self.panel.observe(lambda change: self.panel.set_trait("numbers", self.costs.numbers(self.panel.settings)), "settings")
         self.measure()
@@ -677,7 +688,7 @@ class HyperparameterPlayground(ipywidgets.VBox):
 
     def change(self, **settings) -> None:
         "Move sliders from Python: `playground.change(depth=6)`."
-        self.panel.settings = start_at(settings, self.panel.settings)
+        self.panel.settings = start_at(settings, self.places, self.panel.settings)
 
     def train(self) -> None:
         "Start training beside the kernel; nothing happens while a run is on or the setting is impossible."
@@ -711,5 +722,7 @@ class HyperparameterPlayground(ipywidgets.VBox):
         "Open the attention explorer on a finished run, with images of the validation part."
         images, labels = self.data.valid.images[:num_images], self.data.valid.labels[:num_images]
         explorer = AttentionExplorer(self.models[run], images, classes=self.data.classes, labels=labels)
+        for old in self.children[1:]:
+            old.close()
         self.children = [self.panel, explorer]
         return explorer

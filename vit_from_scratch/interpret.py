@@ -8,7 +8,7 @@ __all__ = ['Recording', 'record_attention', 'attention_maps', 'patch_map', 'cls_
            'token_norms', 'logit_lens', 'ablate_heads', 'pointing_hits', 'pointing_score', 'pointing_maps',
            'pointing_table', 'best_pointer']
 
-# %% ../nbs/08_interpret.ipynb #b0a99201
+# %% ../nbs/08_interpret.ipynb #6b6ddf2a
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,10 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import MultiHeadAttention
-from .train import evaluating
-from .vit import ViT
+from .vit import ViT, evaluating
 
-# %% ../nbs/08_interpret.ipynb #6151b6ac
+# %% ../nbs/08_interpret.ipynb #63aa2d04
 def _attentions(model: nn.Module) -> list[MultiHeadAttention]:
     found = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
     if not found:
@@ -35,7 +34,7 @@ def _vit(model: nn.Module) -> ViT:
         raise ValueError(f"{type(model).__name__} is not a ViT of this package: pass the ViT itself (often `model.module`)")
     return model
 
-# %% ../nbs/08_interpret.ipynb #8720dfc7
+# %% ../nbs/08_interpret.ipynb #d26e12a7
 def _prepare(model: nn.Module, images: Tensor) -> Tensor:
     "Images on the model's device; one clear sentence where they cannot be what the model was trained on."
     if images.ndim != 4:
@@ -46,7 +45,7 @@ def _prepare(model: nn.Module, images: Tensor) -> Tensor:
         raise ValueError(f"images reach {images.abs().max():.0f}, normalised ones stay within a few units: use data.train.normalize(images)")
     return images.to(next(model.parameters()))
 
-# %% ../nbs/08_interpret.ipynb #4618f938
+# %% ../nbs/08_interpret.ipynb #b1036802
 @dataclass
 class Recording:
     "Attention of the latest forward pass, filled in while `record_attention` is open."
@@ -70,7 +69,7 @@ class Recording:
 
         return observe
 
-# %% ../nbs/08_interpret.ipynb #58fef4ca
+# %% ../nbs/08_interpret.ipynb #626b9b5c
 @contextmanager
 def record_attention(
     model: nn.Module,  # any model with `MultiHeadAttention` inside
@@ -87,7 +86,7 @@ def record_attention(
         for attention, previous in zip(attentions, before, strict=True):
             attention.observer = previous
 
-# %% ../nbs/08_interpret.ipynb #d31a154c
+# %% ../nbs/08_interpret.ipynb #e3579c37
 @torch.no_grad()
 def attention_maps(
     model: nn.Module,  # any model with `MultiHeadAttention` inside
@@ -98,7 +97,7 @@ def attention_maps(
         model(_prepare(model, images))
     return torch.stack(recording.weights)
 
-# %% ../nbs/08_interpret.ipynb #60ebff4c
+# %% ../nbs/08_interpret.ipynb #672fc40a
 def patch_map(
     rows: Tensor,  # `(..., T)`: one number per token
     model: ViT,  # knows the grid and how many tokens stand before the patches
@@ -110,7 +109,7 @@ def patch_map(
         raise ValueError(f"the last axis has {rows.shape[-1]} entries, this model has {num_tokens} tokens")
     return rows[..., model.num_prefix_tokens :].unflatten(-1, model.grid_size)
 
-# %% ../nbs/08_interpret.ipynb #d94103e6
+# %% ../nbs/08_interpret.ipynb #94b75097
 def cls_map(
     matrix: Tensor,  # `(..., T, T)`: attention, rollout or relevance
     model: ViT,  # the model it came from
@@ -122,7 +121,7 @@ def cls_map(
     row = matrix[..., 0, :] if model.pool == "cls" else matrix[..., model.num_prefix_tokens :, :].mean(dim=-2)
     return patch_map(row, model)
 
-# %% ../nbs/08_interpret.ipynb #4d4f6f3a
+# %% ../nbs/08_interpret.ipynb #3e8312da
 def rollout(
     weights: Sequence[Tensor] | Tensor,  # attention of the blocks, first block first: L times `(B, h, T, T)`
     fusion: str = "mean",  # how heads are joined: "mean" (the paper), "max" or "min"
@@ -143,7 +142,7 @@ def rollout(
         flow = step / step.sum(dim=-1, keepdim=True) @ flow
     return flow
 
-# %% ../nbs/08_interpret.ipynb #4ebf7b40
+# %% ../nbs/08_interpret.ipynb #36e8b716
 def relevance_steps(
     weights: Tensor,  # `(L, B, h, T, T)`
     gradients: Tensor,  # `(L, B, h, T, T)`, of the class's logit
@@ -156,7 +155,7 @@ def relevance_steps(
         matrices.append(result)
     return torch.stack(matrices)
 
-# %% ../nbs/08_interpret.ipynb #ec6aa5a2
+# %% ../nbs/08_interpret.ipynb #71d3c53f
 @dataclass
 class Trace:
     "One forward and one backward pass: what the blocks saw and how the answer depends on it."
@@ -178,7 +177,7 @@ def _class_per_image(classes: Tensor | Sequence[int] | int | None, logits: Tenso
         raise ValueError(f"classes={classes} must be one class, or one for each of the {batch} images, from 0 to {num_classes - 1}")
     return chosen.expand(batch)
 
-# %% ../nbs/08_interpret.ipynb #21d43e79
+# %% ../nbs/08_interpret.ipynb #4a2b4a4b
 def trace(
     model: ViT,  # the model asked
     images: Tensor,  # `(B, C, H, W)`, normalised
@@ -198,7 +197,7 @@ def trace(
     weights, tokens, depth = torch.stack(recording.weights).detach(), torch.stack(tokens).detach(), len(model.blocks)
     return Trace(logits.detach(), classes, weights, torch.stack(gradients[:depth]), tokens, torch.stack(gradients[depth:]))
 
-# %% ../nbs/08_interpret.ipynb #e40e87af
+# %% ../nbs/08_interpret.ipynb #a9044077
 def relevance(
     model: ViT,  # the model asked
     images: Tensor,  # `(B, C, H, W)`, normalised
@@ -208,7 +207,7 @@ def relevance(
     traced = trace(model, images, classes)
     return relevance_steps(traced.weights, traced.weight_gradients)[-1]
 
-# %% ../nbs/08_interpret.ipynb #5f317c03
+# %% ../nbs/08_interpret.ipynb #630fdfcd
 def attention_distance(
     weights: Sequence[Tensor] | Tensor,  # attention of the blocks: L times `(B, h, T, T)`
     grid_size: tuple[int, int],  # patches down and across
@@ -227,7 +226,7 @@ def attention_distance(
         found.append(((patches * distance).sum(dim=-1) / patches.sum(dim=-1)).mean(dim=(0, 2)))
     return torch.stack(found)
 
-# %% ../nbs/08_interpret.ipynb #eeab6d87
+# %% ../nbs/08_interpret.ipynb #f9b606f9
 def _positions(model: ViT) -> Tensor:
     "Position embeddings of the patches, `(N, D)`."
     model = _vit(model)
@@ -250,7 +249,7 @@ def pos_embed_norms(
     "Length of each patch's position embedding."
     return _positions(model).norm(dim=-1).unflatten(-1, model.grid_size)
 
-# %% ../nbs/08_interpret.ipynb #2325f9f1
+# %% ../nbs/08_interpret.ipynb #1224f0bc
 def embedding_filters(
     model: ViT,  # any
     num: int = 28,  # how many, at most `min(D, C·P·P)`
@@ -265,7 +264,7 @@ def embedding_filters(
     peak = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
     return (components * peak.sign()).unflatten(1, filters.shape[1:])
 
-# %% ../nbs/08_interpret.ipynb #d1cefeed
+# %% ../nbs/08_interpret.ipynb #bc5d78f5
 @torch.no_grad()
 def _states(model: ViT, images: Tensor) -> Tensor:
     "The residual stream `(L+1, B, T, D)`: what enters the first block, then what leaves each one."
@@ -284,7 +283,7 @@ def token_norms(
     "Length of every token in the residual stream; outliers are what registers are for (Darcet et al. 2024, section 2)."
     return _states(model, images).norm(dim=-1)
 
-# %% ../nbs/08_interpret.ipynb #01ba2131
+# %% ../nbs/08_interpret.ipynb #96fb1ab4
 @torch.no_grad()
 def logit_lens(
     model: ViT,  # the model asked
@@ -293,7 +292,7 @@ def logit_lens(
     "What the head would answer if it read each token after each block (nostalgebraist 2020, 'the logit lens')."
     return model.head(model.norm(_states(model, images)))
 
-# %% ../nbs/08_interpret.ipynb #251248e0
+# %% ../nbs/08_interpret.ipynb #46b00e92
 @contextmanager
 def ablate_heads(
     model: nn.Module,  # any model with `MultiHeadAttention` inside
@@ -321,7 +320,7 @@ def _silencer(head: int, width: int) -> Callable[[nn.Module, tuple[Tensor, ...]]
 
     return silence
 
-# %% ../nbs/08_interpret.ipynb #7195e2bb
+# %% ../nbs/08_interpret.ipynb #1295b71d
 def pointing_hits(
     maps: Tensor,  # `(B, rows, columns)`: one number per patch
     masks: Tensor,  # `(B, H, W)` bool: where the object is
@@ -343,7 +342,7 @@ def pointing_score(
     "Share of images whose hottest patch has its centre on the object (the pointing game, Zhang et al. 2016, section 4.1)."
     return pointing_hits(maps, masks).float().mean().item()
 
-# %% ../nbs/08_interpret.ipynb #ff3a1166
+# %% ../nbs/08_interpret.ipynb #a53b4da3
 def pointing_maps(
     model: ViT,  # the model asked
     images: Tensor,  # `(B, C, H, W)`, normalised
@@ -365,7 +364,7 @@ def pointing_maps(
     }
     return maps | {f"head {head}": cls_map(weights[:, :, head], model) for head in range(weights.shape[2])}
 
-# %% ../nbs/08_interpret.ipynb #b040bdb2
+# %% ../nbs/08_interpret.ipynb #14e6c9ed
 def pointing_table(
     model: ViT,  # the model asked
     image_set,  # one split with `.images`, `.masks` and `.normalize`, such as `load_data("shapes").valid`

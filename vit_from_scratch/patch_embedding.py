@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['patchify', 'unpatchify', 'PatchEmbedding', 'sincos_2d', 'resize_pos_embed']
 
-# %% ../nbs/01_patch_embedding.ipynb #cfcd0666
+# %% ../nbs/01_patch_embedding.ipynb #a709c469
 from numbers import Integral
 
 import torch
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-# %% ../nbs/01_patch_embedding.ipynb #0a52b019
+# %% ../nbs/01_patch_embedding.ipynb #45199cb3
 def _pair(size: int | tuple[int, int], name: str = "image_size") -> tuple[int, int]:
     "`(height, width)` of a size given as one positive whole number or as two"
     pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
@@ -34,7 +34,7 @@ def _check_divisible(height: int, width: int, patch_size: int) -> None:
             "choose a patch_size that divides both sides"
         )
 
-# %% ../nbs/01_patch_embedding.ipynb #af4ef7d3
+# %% ../nbs/01_patch_embedding.ipynb #cdcb8d76
 def patchify(
     images: Tensor,  # `(B, C, H, W)`
     patch_size: int,  # side `P` of a square patch, in pixels
@@ -47,7 +47,7 @@ def patchify(
     _check_divisible(*images.shape[-2:], patch_size)
     return rearrange(images, "b c (h p) (w q) -> b (h w) (c p q)", p=patch_size, q=patch_size)
 
-# %% ../nbs/01_patch_embedding.ipynb #94130590
+# %% ../nbs/01_patch_embedding.ipynb #b477a71d
 def unpatchify(
     patches: Tensor,  # `(B, N, C*P*P)` as `patchify` made them
     patch_size: int,  # side `P` of a patch, in pixels
@@ -65,7 +65,7 @@ def unpatchify(
         )
     return rearrange(patches, "b (h w) (c p q) -> b c (h p) (w q)", h=rows, w=columns, p=patch_size, q=patch_size)
 
-# %% ../nbs/01_patch_embedding.ipynb #d0f389ef
+# %% ../nbs/01_patch_embedding.ipynb #284e9471
 class PatchEmbedding(nn.Module):
     "Cut images into patches and project each one to a token: `(B, C, H, W) -> (B, N, D)` (ViT paper, equation 1)."
 
@@ -95,7 +95,7 @@ class PatchEmbedding(nn.Module):
             raise ValueError(f"images of shape {given} given, this model was built for batch x {wanted} (channels x height x width)")
         return rearrange(self.proj(images), "b d h w -> b (h w) d")
 
-# %% ../nbs/01_patch_embedding.ipynb #d2d3cca5
+# %% ../nbs/01_patch_embedding.ipynb #fa70684d
 def sincos_2d(
     grid_size: int | tuple[int, int],  # patches down and across
     embed_dim: int,  # width `D`, a multiple of 4
@@ -113,7 +113,7 @@ def sincos_2d(
     waves_x, waves_y = x.reshape(-1, 1) * frequencies, y.reshape(-1, 1) * frequencies
     return torch.cat([waves_x.sin(), waves_x.cos(), waves_y.sin(), waves_y.cos()], dim=1)
 
-# %% ../nbs/01_patch_embedding.ipynb #1061913c
+# %% ../nbs/01_patch_embedding.ipynb #9064b0ac
 def resize_pos_embed(
     pos_embed: Tensor,  # `(1, T, D)`, prefix tokens (class, registers) first
     old_grid: int | tuple[int, int],  # patches down and across that it was made for

@@ -8,7 +8,7 @@ __all__ = ['STYLE', 'AUGMENTATION_STEPS', 'overlay', 'plot_cls_attention', 'plot
            'plot_logit_lens', 'plot_history', 'plot_confusion', 'plot_predictions', 'augmented', 'telling_draw',
            'plot_augmentations', 'plot_pointing', 'data_figures', 'model_figures', 'run_figures']
 
-# %% ../nbs/09_visualize.ipynb #17791175
+# %% ../nbs/09_visualize.ipynb #b0780a64
 import threading
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -36,10 +36,9 @@ from vit_from_scratch.interpret import (
     relevance,
     rollout,
 )
-from .train import evaluating
-from .vit import ViT
+from .vit import ViT, evaluating
 
-# %% ../nbs/09_visualize.ipynb #3d0a70ac
+# %% ../nbs/09_visualize.ipynb #f232df09
 STYLE = "vit_from_scratch.static.lesson"  # matplotlib's name of this package's style sheet
 
 
@@ -64,7 +63,7 @@ def _figure(rows: int, columns: int, width: float, height: float, **settings) ->
         axes = figure.subplots(rows, columns, squeeze=False, **settings)
     return figure, axes
 
-# %% ../nbs/09_visualize.ipynb #d47f69e1
+# %% ../nbs/09_visualize.ipynb #4a6e090f
 def _array(values: Tensor | np.ndarray | Sequence) -> np.ndarray:
     return values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, dtype=float)
 
@@ -82,7 +81,7 @@ def _pictures(images: Tensor, model=None) -> np.ndarray:
     pixels = pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels[:, :3]
     return pixels.clamp(0, 1).permute(0, 2, 3, 1).numpy()
 
-# %% ../nbs/09_visualize.ipynb #0c08ecbc
+# %% ../nbs/09_visualize.ipynb #a6648788
 def _tile(axis: Axes, values: Tensor | np.ndarray, title: str = "", **settings):
     "One map without axes; returns what a colour bar needs."
     drawn = axis.imshow(_array(values), **settings)
@@ -90,7 +89,7 @@ def _tile(axis: Axes, values: Tensor | np.ndarray, title: str = "", **settings):
     axis.spines[:].set_visible(False)
     return drawn
 
-# %% ../nbs/09_visualize.ipynb #9bc49fa6
+# %% ../nbs/09_visualize.ipynb #4f93a9e6
 def _mosaic(axis: Axes, tiles: Tensor | np.ndarray, **settings):
     "Tiles `(rows, columns, r, c)` side by side, one empty cell between them; returns what a colour bar needs."
     rows, columns, height, width = tiles.shape
@@ -103,7 +102,7 @@ def _mosaic(axis: Axes, tiles: Tensor | np.ndarray, **settings):
     axis.spines[:].set_visible(False)
     return drawn
 
-# %% ../nbs/09_visualize.ipynb #37d951b3
+# %% ../nbs/09_visualize.ipynb #fdd5a3b7
 def overlay(
     axis: Axes,  # where to draw
     picture: np.ndarray,  # `(H, W, 3)` in [0, 1]
@@ -119,7 +118,7 @@ def overlay(
     axis.spines[:].set_visible(False)
     return axis.imshow(values, extent=place, vmin=0, vmax=limit or values.max() or 1, alpha=opacity, interpolation="nearest")
 
-# %% ../nbs/09_visualize.ipynb #6ac159e2
+# %% ../nbs/09_visualize.ipynb #0635cdc4
 @_house
 def plot_cls_attention(
     model,  # a ViT
@@ -141,7 +140,7 @@ def plot_cls_attention(
     figure.suptitle(f"attention of the readout in block {block % model.arguments['depth']}, weights sum to 1 over all tokens")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #b329b2d8
+# %% ../nbs/09_visualize.ipynb #41cd3ba4
 @_house
 def plot_attention_wall(
     model,  # a ViT
@@ -161,7 +160,7 @@ def plot_attention_wall(
     figure.colorbar(drawn, label="share of each tile's largest weight" if own_scale else "attention weight", shrink=0.8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #71a4de95
+# %% ../nbs/09_visualize.ipynb #23fe6547
 @_house
 def plot_rollout(
     model,  # a ViT
@@ -182,7 +181,7 @@ def plot_rollout(
     figure.suptitle(f"attention rollout, heads joined by …{f' (discard {discard})' if discard else ''}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #cb68c599
+# %% ../nbs/09_visualize.ipynb #b3ce1967
 @_house
 def plot_relevance(
     model,  # a ViT
@@ -203,7 +202,7 @@ def plot_relevance(
     figure.suptitle("what speaks for …")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #8f92e065
+# %% ../nbs/09_visualize.ipynb #8d3d934d
 @_house
 def plot_pos_similarity(
     model,  # a ViT with positions
@@ -216,7 +215,7 @@ def plot_pos_similarity(
     figure.colorbar(drawn, label="cosine similarity of position embeddings", shrink=0.8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #7610ad80
+# %% ../nbs/09_visualize.ipynb #7b99f0f8
 @_house
 def plot_pos_norms(
     model,  # a ViT with positions
@@ -229,7 +228,7 @@ def plot_pos_norms(
     figure.colorbar(drawn, label="Euclidean norm")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #bce3475c
+# %% ../nbs/09_visualize.ipynb #a5e813f6
 @_house
 def plot_filters(
     model,  # a ViT
@@ -250,7 +249,7 @@ def plot_filters(
     figure.suptitle(f"first {num} principal components of the patch embedding")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #bb1ee293
+# %% ../nbs/09_visualize.ipynb #898d9770
 @_house
 def plot_attention_distance(
     model,  # a ViT
@@ -272,7 +271,7 @@ def plot_attention_distance(
     axis.legend(loc="best", fontsize=8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #6eada64d
+# %% ../nbs/09_visualize.ipynb #8e419e7b
 @_house
 def plot_logit_lens(
     model,  # a ViT
@@ -298,7 +297,7 @@ def plot_logit_lens(
     figure.suptitle(f"logit lens: probability of {names[chosen]!r}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #d107e4a7
+# %% ../nbs/09_visualize.ipynb #ded7d525
 def _curves(axis: Axes, rows: Sequence[dict], names: dict[str, str], title: str, **settings) -> None:
     "Lines of the named columns against the epoch; columns without numbers are left out."
     epochs = [row["epoch"] for row in rows]
@@ -310,7 +309,7 @@ def _curves(axis: Axes, rows: Sequence[dict], names: dict[str, str], title: str,
     if axis.lines:
         axis.legend(fontsize=8)
 
-# %% ../nbs/09_visualize.ipynb #636113b0
+# %% ../nbs/09_visualize.ipynb #cd8b852c
 @_house
 def plot_history(
     history,  # a training history with `.rows`, or the rows themselves: one dict per epoch
@@ -327,7 +326,7 @@ def plot_history(
     _curves(axes[1, 1], rows, {"lr": "at the end of the epoch"}, "learning rate", ylabel="learning rate")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #ffa0f127
+# %% ../nbs/09_visualize.ipynb #a98b8206
 @_house
 def plot_confusion(
     confusion: Tensor | np.ndarray,  # `(K, K)` counts, rows true, columns predicted
@@ -348,7 +347,7 @@ def plot_confusion(
     axes[0, 0].tick_params(axis="y", rotation=0)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #322fabbd
+# %% ../nbs/09_visualize.ipynb #1562de78
 @_house
 def plot_predictions(
     images: Tensor,  # `(B, C, H, W)`: bytes or in [0, 1]
@@ -374,7 +373,7 @@ def plot_predictions(
             axis.spines[:].set(visible=True, color="#d55e00", linewidth=3)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #319aa821
+# %% ../nbs/09_visualize.ipynb #2c7165d3
 AUGMENTATION_STEPS = {  # setting of `Augment` -> strengths drawn, weak to strong
     "crop_padding": (2, 4, 6, 8),
     "random_resized_crop": ((0.8, 0.8), (0.6, 0.6), (0.4, 0.4), (0.2, 0.2)),
@@ -385,7 +384,7 @@ AUGMENTATION_STEPS = {  # setting of `Augment` -> strengths drawn, weak to stron
     "cutmix": (0.2, 1.0, 2.0, 8.0),
 }
 
-# %% ../nbs/09_visualize.ipynb #6e0fafbd
+# %% ../nbs/09_visualize.ipynb #5857c339
 def augmented(
     images: Tensor,  # `(B, C, H, W)` uint8; the first is drawn, the others serve as partners for mixing
     setting: str,  # a key of `AUGMENTATION_STEPS`
@@ -397,7 +396,7 @@ def augmented(
     labels, generator = torch.zeros(len(images), dtype=torch.long), torch.Generator().manual_seed(seed)
     return Augment(**settings)(images, labels, generator, 2)[0][0]
 
-# %% ../nbs/09_visualize.ipynb #593be7f6
+# %% ../nbs/09_visualize.ipynb #f9ae1f8f
 def telling_draw(
     images: Tensor,  # `(B, C, H, W)` uint8
     setting: str,  # a key of `AUGMENTATION_STEPS`
@@ -411,7 +410,7 @@ def telling_draw(
             return candidate
     return seed
 
-# %% ../nbs/09_visualize.ipynb #dce909df
+# %% ../nbs/09_visualize.ipynb #4834e6df
 @_house
 def plot_augmentations(
     images: Tensor,  # `(B, C, H, W)` uint8, at least two; the first is drawn
@@ -432,7 +431,7 @@ def plot_augmentations(
         row[0].set_ylabel(setting.replace("_", " ").replace(" magnitude", "\nmagnitude"), rotation=0, ha="right", va="center", fontsize=9)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #378b38c3
+# %% ../nbs/09_visualize.ipynb #fb778065
 @_house
 def plot_pointing(
     tables: dict[str, dict[str, list[float]]],  # name -> method -> score at each block, as `pointing_table` gives them
@@ -449,7 +448,7 @@ def plot_pointing(
     figure.suptitle(f"hottest patch on the object? chance is {chance:.2f}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #5007a414
+# %% ../nbs/09_visualize.ipynb #add6301d
 def _answers(model, batches, limit: int) -> tuple[Tensor, Tensor]:
     "Probabilities and labels of the first `limit` images or a few more, on the CPU."
     found = []
@@ -468,7 +467,7 @@ def _part(data):
     part = data if valid is None else valid
     return part.with_settings(augment=None, shuffle=True, rank=0, world_size=1) if hasattr(part, "with_settings") else part
 
-# %% ../nbs/09_visualize.ipynb #ddb65ce0
+# %% ../nbs/09_visualize.ipynb #ac7d1ffd
 def data_figures(
     model: torch.nn.Module,  # any classifier
     data,  # data with `.valid`, or any iterable of `(images, labels)` batches
@@ -486,7 +485,7 @@ def data_figures(
     shown, truth = _answers(model, [(images, truth)], 24)
     return {"confusion": plot_confusion(confusion, classes), "predictions": plot_predictions(pixels, shown, truth, classes)}
 
-# %% ../nbs/09_visualize.ipynb #e1a795fb
+# %% ../nbs/09_visualize.ipynb #2b189c9d
 def model_figures(
     model,  # a ViT
     images: Tensor,  # `(B, C, H, W)`, normalised
@@ -508,7 +507,7 @@ def model_figures(
         figures |= {"pos_similarity": plot_pos_similarity(model), "pos_norms": plot_pos_norms(model)}
     return figures
 
-# %% ../nbs/09_visualize.ipynb #fc57b8a5
+# %% ../nbs/09_visualize.ipynb #8670ccef
 def run_figures(
     progress,  # what `fit` passes to a callback: `.event .model .data .valid .history .run_dir .writer`
 ) -> None:

@@ -20,6 +20,9 @@ from vit_from_scratch.data import load_data, load_samples
 from vit_from_scratch.train import evaluate, load_run
 from vit_from_scratch.vit import ViT, save_weights
 
+SOURCES = {  # data sets whose models may be shipped, with reference and licence
+    "cifar10": "Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009; photographs collected on the web, no licence stated",
+}
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "vit_from_scratch"
 
@@ -42,16 +45,16 @@ def write_card(name, run, facts):
     c, test = run.config, run.history.test
     lines = [
         f"# {name}: a ViT with {facts['parameters']:,} parameters", "",
-        f"Trained from scratch on the training part of {name} (45,000 images; 5,000 more chose the epoch), by", "",
+        f"Trained from scratch on the training part of {name} ({facts['train_images']:,} images; {facts['valid_images']:,} more chose the epoch), by", "",
         f"    vit train --preset {name} --set dataset.root=data/{name}", "",
         f"with the settings in `{name}.json`, seed {c.training.seed}, in {facts['epochs']} epochs and {facts['minutes']:.0f} minutes of training and",
         f"validation on {facts['hardware']}, {facts['date']}.", "",
-        f"- Accuracy on the 10,000 test images, measured once by the run: {test.accuracy:.2%} (macro F1 {test.f1:.4f}, cross-entropy {test.loss:.4f}).",
-        f"- These float16 weights, evaluated again: {facts['shipped_accuracy']:.2%}. On the 100 sample images in the package: {facts['samples_accuracy']:.0%}.",
-        f"- Input: 32 × 32 RGB, normalised with mean {', '.join(f'{v:.4f}' for v in run.model.mean)} and deviation {', '.join(f'{v:.4f}' for v in run.model.std)}.",
+        f"- Accuracy on the {test.num_images:,} test images, measured once by the run: {test.accuracy:.2%} (macro F1 {test.f1:.4f}, cross-entropy {test.loss:.4f}).",
+        f"- These float16 weights, evaluated again: {facts['shipped_accuracy']:.2%}. On the {facts['sample_images']} sample images in the package: {facts['samples_accuracy']:.0%}.",
+        f"- Input: {run.model.arguments['image_size']} × {run.model.arguments['image_size']} RGB, normalised with mean {', '.join(f'{v:.4f}' for v in run.model.mean)} and deviation {', '.join(f'{v:.4f}' for v in run.model.std)}.",
         f"- Classes: {', '.join(run.model.classes)}. Every picture gets one of them, whatever it shows.",
         "- For teaching and for looking inside. Photographs of other kinds, sizes and origins were not tested.",
-        "- Data: Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009; photographs collected on the web, no licence stated.",
+        f"- Data: {SOURCES[name]}.",
     ]  # fmt: skip
     (PACKAGE / "weights" / f"{name}.md").write_text("\n".join(lines) + "\n")
 
@@ -59,23 +62,27 @@ def write_card(name, run, facts):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("name")
+    parser.add_argument("name", choices=SOURCES)
     parser.add_argument("--hardware", required=True)
     parser.add_argument("--paused", action="append", default=[], metavar="EPOCH:MINUTES", help="time the process was halted in that epoch, which its own clock counted")
     parser.add_argument("--per-class", type=int, default=10)
     given = parser.parse_args()
     run, name = load_run(given.run), given.name
     paused = {int(epoch): float(minutes) for epoch, minutes in (text.split(":") for text in given.paused)}
-    test = load_data(**run.config.dataset.model_dump()).test
+    data = load_data(**run.config.dataset.model_dump())
+    test = data.test
     save_weights(run.model, PACKAGE / "weights" / f"{name}.safetensors", torch.float16)
     write_samples(name, test, given.per_class)
-    shipped = ViT.from_shipped(name)
+    shipped, samples = ViT.from_shipped(name), load_samples(name)
     facts = {
         "hardware": given.hardware, "date": time.strftime("%Y-%m-%d", time.localtime((given.run / "test.json").stat().st_mtime)),
         "epochs": len(run.history.rows), "minutes": sum(row["seconds"] for row in run.history.rows) / 60 - sum(paused.values()), "paused": paused,
         "parameters": sum(p.numel() for p in shipped.parameters()), "run_accuracy": run.history.test.accuracy,
-        "shipped_accuracy": evaluate(shipped, test).accuracy, "samples_accuracy": evaluate(shipped, load_samples(name)).accuracy,
+        "shipped_accuracy": evaluate(shipped, test).accuracy, "samples_accuracy": evaluate(shipped, samples).accuracy,
+        "train_images": data.train.num_images, "valid_images": data.valid.num_images, "sample_images": samples.num_images,
     }  # fmt: skip
+    if abs(facts["run_accuracy"] - facts["shipped_accuracy"]) > 0.001:
+        raise SystemExit(f"float16 changes the test accuracy from {facts['run_accuracy']:.2%} to {facts['shipped_accuracy']:.2%}; do not ship these weights")
     portable = with_settings(run.config, root=f"data/{name}", resume_path=None)
     (PACKAGE / "weights" / f"{name}.json").write_text(json.dumps({"results": facts, "config": json.loads(config_json(portable))}, indent=1) + "\n")
     write_card(name, run, facts)

@@ -83,7 +83,7 @@ def peak_memory(device):
     "Bytes: of the process on a CPU, of the allocator on a GPU."
     import torch
 
-    return torch.cuda.max_memory_allocated() if device.type == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return torch.cuda.max_memory_allocated() if device.type == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def make_optimizers(kind, model):
@@ -350,10 +350,16 @@ def run(rounds, out, only, device, batch):
     "All groups, contestants in turn, `rounds` times; figures are written after every round."
     fast = fast_precision(device)
     found = {"machine": describe_machine(device), "fast": fast, "batch": batch, "results": []}
+
+    def wanted(group):
+        return not only or group in only or group.split()[0] in only
+
     if out.exists() and only:
-        found = json.loads(out.read_text())
-        found["results"] = [r for r in found["results"] if r["group"].split()[0] not in only]
-    jobs = [job for job in plan(device, fast, batch) if not only or job[0].split()[0] in only or job[0] in only]
+        before = json.loads(out.read_text())
+        if (before["machine"]["cpu"], before["machine"]["device"], before["batch"]) != (found["machine"]["cpu"], device, batch):
+            raise SystemExit(f"{out} holds figures of another machine or batch; choose another --out, or measure everything anew without --only")
+        found["results"] = [r for r in before["results"] if not wanted(r["group"])]
+    jobs = [job for job in plan(device, fast, batch) if wanted(job[0])]
     for group in dict.fromkeys(job[0] for job in jobs):
         for number in range(rounds):
             for _, name, task, library, arguments, environment in (job for job in jobs if job[0] == group):

@@ -48,7 +48,7 @@ function bytes(value) {                        // binary traits arrive as DataVi
 const floats = (value) => new Float32Array(bytes(value).slice().buffer);
 const words = (value) => new Uint16Array(bytes(value).slice().buffer);
 const percent = (x) => (x >= 0.9995 ? "100 %" : `${(100 * x).toFixed(x < 0.0995 ? 2 : 1)} %`);
-const short = (x) => { for (const [unit, size] of [["G", 1e9], ["M", 1e6], ["k", 1e3]]) if (Math.abs(x) >= size) return `${(x / size).toPrecision(3)} ${unit}`; return `${+x.toPrecision(3)} `; };
+const short = (x) => { for (const [unit, size] of [["G", 1e9], ["M", 1e6], ["k", 1e3]]) if (Math.abs(x) >= 0.9995 * size) return `${(x / size).toPrecision(3)} ${unit}`; return `${+x.toPrecision(3)} `; };
 let serial = 0;
 
 function picture(rgb, width, height, canvas = document.createElement("canvas")) {  // RGB bytes to a canvas
@@ -62,9 +62,9 @@ function picture(rgb, width, height, canvas = document.createElement("canvas")) 
 }
 
 function slider(label, min, max, step, show, input) {   // a labelled range with its value in words
-  const range = h("input", { type: "range", min, max, step }), out = h("output");
+  const range = h("input", { type: "range", min, max, step }), out = h("output", { "aria-live": "off" });   // the slider itself is read out
   const node = h("label", { class: "vfs-slider" }, h("span", {}, label), range, out);
-  const words = () => { out.textContent = show(+range.value); range.setAttribute("aria-valuetext", out.textContent); };
+  const words = () => { const text = show(+range.value); if (out.textContent !== text) { out.textContent = text; range.setAttribute("aria-valuetext", text); } };
   range.addEventListener("input", () => { words(); input(+range.value); });
   return { node, range, set(value, low = min, high = max) { range.min = low; range.max = high; range.value = value; words(); } };
 }
@@ -85,6 +85,12 @@ function speaker() {                           // polite screen-reader line that
   const node = h("div", { class: "vfs-sr", "aria-live": "polite" });
   let timer;
   return { node, say(text) { clearTimeout(timer); timer = setTimeout(() => { if (node.textContent !== text) node.textContent = text; }, 400); } };
+}
+
+function refill(box, ...nodes) {               // new children; the keyboard focus stays at its place in the row
+  const reachable = "button, input", at = [...box.querySelectorAll(reachable)].indexOf(box.getRootNode().activeElement);
+  box.replaceChildren(...nodes);
+  if (at >= 0) box.querySelectorAll(reachable)[at]?.focus();
 }
 
 function scheduler(draw) {                     // at most one drawing per animation frame
@@ -118,8 +124,9 @@ function connection(model, el) {               // listeners that end with the vi
     ask(message, buffers) { try { model.send(message, undefined, buffers); } catch { /* no kernel */ } },
     close() { kept.forEach(([name, f]) => model.off(name, f)); },
     found: () => {},
+    lost: () => {},
   };
-  const ping = () => { host.live = false; el.classList.remove("live"); host.ask({ type: "ping" }); };
+  const ping = () => { const was = host.live; host.live = false; el.classList.remove("live"); if (was) host.lost(); host.ask({ type: "ping" }); };
   host.on("msg:custom", (message) => {
     if (message.type === "pong" && !host.live) { host.live = true; el.classList.add("live"); host.found(); }
   });
@@ -236,7 +243,7 @@ function attention(model, el, host) {
 
   function tile(i) {
     const pair = [i % blocks, Math.floor(i / blocks)];
-    if (!switching) { host.put({ block: pair[0], head: pair[1], method: "attention" }); return; }
+    if (!switching || !host.live) { host.put({ block: pair[0], head: pair[1], method: "attention" }); return; }
     const now = get("ablated"), there = now.some(([b, k]) => b === pair[0] && k === pair[1]);
     host.put({ ablated: there ? now.filter(([b, k]) => b !== pair[0] || k !== pair[1]) : [...now, pair] });
   }
@@ -262,7 +269,9 @@ function attention(model, el, host) {
     e.preventDefault(); e.stopPropagation();   // JupyterLab moves between cells with the same keys
   });
   async function send(file) {                  // crop the middle to the model's shape and hand the pixels to Python
-    const source = await createImageBitmap(file), c = h("canvas"), scale = Math.max(width / source.width, height / source.height);
+    const source = await createImageBitmap(file).catch(() => null);
+    if (!source) { readout.textContent = `${file.name} cannot be opened as a picture by this browser; try a PNG or JPEG file.`; sr.say(readout.textContent); return; }
+    const c = h("canvas"), scale = Math.max(width / source.width, height / source.height);
     c.width = width; c.height = height;
     const ctx = c.getContext("2d"), w = source.width * scale, t = source.height * scale;
     ctx.imageSmoothingQuality = "high"; ctx.drawImage(source, (width - w) / 2, (height - t) / 2, w, t);
@@ -340,12 +349,12 @@ function attention(model, el, host) {
       const at = (d * T + (t === ANSWER ? P : t)) * k, c = frame.lensClass[at], p = frame.lensProb[at] / 255;
       rowsOf.push(h("button", { type: "button", class: "vfs-bar", "aria-pressed": String(d === get("block") + 1), onclick: () => host.put({ block: d - 1 }) }, h("span", {}, d ? `after block ${d - 1}` : "before block 0"), h("i", { style: `--p:${p}` }), h("b", {}, `${name(c)} ${percent(p)}`)));
     }
-    lens.replaceChildren(h("h4", {}, t === ANSWER ? "The head's answer from patch 0, block by block" : `The head's answer from ${place(t)}, block by block`), ...rowsOf);
+    refill(lens, h("h4", {}, t === ANSWER ? "The head's answer from patch 0, block by block" : `The head's answer from ${place(t)}, block by block`), ...rowsOf);
   }
   function drawBars() {
-    const before = new Map(frame.baseline || []), cut = get("ablated").length;
+    const before = new Map(frame.baseline || []), cut = (frame.ablated || []).length;
     barsTitle.textContent = cut ? `Prediction with ${cut} head${cut > 1 ? "s" : ""} off (outline: all on)` : frame.label >= 0 ? `Prediction (true class: ${name(frame.label)})` : "Prediction";
-    bars.replaceChildren(...frame.probabilities.map(([c, p]) => {
+    refill(bars, ...frame.probabilities.map(([c, p]) => {
       const can = host.live || frame.relevance[c], was = before.get(c);
       return h(can ? "button" : "div", { class: "vfs-bar", type: can ? "button" : null, title: can ? `What speaks for ${name(c)}?` : null, onclick: can ? () => host.put({ method: "relevance", target: c }) : () => {} },
         h("span", {}, name(c) + (c === frame.label ? " ✓" : "")), h("i", { style: `--p:${p}` + (cut && was !== undefined ? `;--was:${was}` : ""), class: cut ? "was" : "" }), h("b", {}, percent(p) + (cut && was !== undefined ? ` (${p >= was ? "+" : "−"}${(100 * Math.abs(p - was)).toFixed(1)})` : "")));
@@ -368,13 +377,14 @@ function attention(model, el, host) {
     once("classes", `${frame.serial}/${offered.length}`, () => classPick.fill([[-1, `predicted: ${name(frame.probabilities[0][0])}`], ...offered.map((c) => [c, name(c)])])); classPick.set(offered.includes(get("target")) ? get("target") : -1);
     if (how === "relevance" && !frame.relevance[target()] && host.live) { const key = `${frame.index}/${target()}/${JSON.stringify(cut)}`; if (!asked.has(key)) { asked.add(key); host.ask({ type: "relevance", index: frame.index, target: target() }); } }
     once("tiles", `${how}/${b}/${k}/${JSON.stringify(cut)}`, () => tiles.forEach((node, i) => { const bb = i % blocks, kk = Math.floor(i / blocks), gone = cut.some(([x, y]) => x === bb && y === kk); node.classList.toggle("off", gone); node.setAttribute("aria-pressed", String(how === "attention" && bb === b && kk === k)); node.setAttribute("aria-label", `block ${bb}, head ${kk}${gone ? ", switched off" : ""}`); node.title = `block ${bb}, head ${kk}${gone ? " (off)" : ""}`; }));
-    restore.hidden = !cut.length || !host.live;
+    restore.hidden = !cut.length || !(host.live || frames.has(get("image_index")));
     [...thumbs.children].forEach((node) => node.setAttribute("aria-pressed", String(+node.dataset.index === get("image_index"))));
     once("bars", `${frame.serial}/${cut.length}/${host.live}/${Object.keys(frame.relevance)}`, drawBars); redraw();
   }
   function show() {                            // the chosen image, from what came with the widget or from Python
-    const index = get("image_index"), late = get("frame"), local = !get("ablated").length && frameOf(index);
-    if (local) frame = local; else if (late && late.attention) frame = unpack(late);
+    const index = get("image_index"), cut = get("ablated"), late = get("frame"), local = !cut.length && frameOf(index);
+    if (local) frame = local;
+    else if (late?.attention && late.index === index && JSON.stringify(late.ablated) === JSON.stringify(cut)) frame = unpack(late);
     frame ??= frameOf(get("frames")[0]?.index);
     sync();
   }
@@ -398,12 +408,11 @@ function attention(model, el, host) {
     return c;
   }
   for (const key of ["block", "head", "token", "method", "target", "incoming", "opacity", "keep", "colormap", "shared_scale"]) host.on(`change:${key}`, sync);
-  host.on("change:image_index", () => { if (frames.has(get("image_index")) && !get("ablated").length) show(); else sync(); });
-  host.on("change:ablated", () => { if (!get("ablated").length && frames.has(get("image_index"))) show(); else sync(); });
-  host.on("change:frame", show);
+  for (const key of ["image_index", "ablated", "frame"]) host.on(`change:${key}`, show);   // until Python's frame fits, the old one stays
   host.on("change:thumbs", () => { drawThumbs(); sync(); });
   host.on("msg:custom", (m, buffers) => { if (m.type === "relevance" && frame && m.index === frame.index) { frame.relevance[m.target] = { q: bytes(buffers[0]), scale: floats(buffers[1]) }; asked.clear(); sync(); } });
   host.found = () => { drawThumbs(); sync(); };
+  host.lost = () => { switching = false; off.set(false); el.classList.remove("switching"); drawThumbs(); show(); };
   drawThumbs(); show();
 }
 KINDS.attention = attention;
@@ -473,7 +482,7 @@ function playground(model, el, host) {
   function list() {
     const runs = all();
     const columns = ["", "run", "setting", "parameters", "epochs", "best accuracy", "seconds", "status", ""];
-    table.replaceChildren(h("caption", {}, "Runs, laid over each other above"), h("thead", {}, h("tr", {}, ...columns.map((c) => (c ? h("th", { scope: "col" }, c) : h("td", {}))))), h("tbody", {}, ...runs.map((r, i) => {
+    refill(table, h("caption", {}, "Runs, laid over each other above"), h("thead", {}, h("tr", {}, ...columns.map((c) => (c ? h("th", { scope: "col" }, c) : h("td", {}))))), h("tbody", {}, ...runs.map((r, i) => {
       const box = h("input", { type: "checkbox", "aria-label": `draw ${r.name}`, onchange: () => { if (box.checked) hidden.delete(r.name); else hidden.add(r.name); draw(); } });
       box.checked = !hidden.has(r.name);
       const explore = r.status === "running" ? null : h("button", { type: "button", class: "needs-kernel", "data-run": i, "aria-label": `Explore ${r.name}`, onclick: () => host.ask({ type: "explore", run: i }) }, "Explore");
@@ -510,7 +519,8 @@ function patches(model, el, host) {
     order = get("shuffled") ? shuffled(n) : Array.from({ length: n }, (_, i) => i);
     const g = grid.getContext("2d"), b = back.getContext("2d"), s = strip.getContext("2d"), done = Math.round(get("share") * n);
     g.imageSmoothingEnabled = b.imageSmoothingEnabled = false; g.drawImage(source, 0, 0, grid.width, grid.height); b.clearRect(0, 0, back.width, back.height);
-    g.strokeStyle = "rgba(255,255,255,.6)"; g.lineWidth = Math.max(1, (1.2 * grid.width) / (grid.clientWidth || grid.width));   // still there when the canvas is shown smaller for (let i = 0; i < n; i++) g.strokeRect((i % cols) * p * zoom + 0.5, Math.floor(i / cols) * p * zoom + 0.5, p * zoom, p * zoom);
+    g.strokeStyle = "rgba(255,255,255,.6)"; g.lineWidth = Math.max(1, (1.2 * grid.width) / (grid.clientWidth || grid.width));   // still there when the canvas is shown smaller
+    for (let i = 0; i < n; i++) g.strokeRect((i % cols) * p * zoom + 0.5, Math.floor(i / cols) * p * zoom + 0.5, p * zoom, p * zoom);
     const across = Math.ceil(Math.sqrt(n * 1.3)), cell = Math.floor(width * zoom / across), gap = n > 400 ? 0 : cell > 12 ? 3 : 1;
     strip.width = across * cell; strip.height = Math.ceil(n / across) * cell; s.imageSmoothingEnabled = false;
     order.forEach((i, at) => {
@@ -523,12 +533,12 @@ function patches(model, el, host) {
     if (note.textContent !== text) { note.textContent = text; sr.say(text); }
   }
   const redraw = scheduler(draw);
-  function over(e, c) { const r = c.getBoundingClientRect(); return [(e.clientX - r.left) / r.width, (e.clientY - r.top) / r.height]; }
+  function over(e, c) { const r = c.getBoundingClientRect(); return [(e.clientX - r.left) / r.width, (e.clientY - r.top) / r.height].map((x) => (x >= 0 && x < 1 ? x : NaN)); }   // NaN: a captured pointer has left
   const point = (i) => { if (i !== hover) { hover = i; redraw(); } };
-  for (const c of [grid, back]) c.addEventListener("pointermove", (e) => { const [x, y] = over(e, c), [rows, cols] = count(), i = Math.min(rows - 1, Math.floor(y * height / side())) * cols + Math.min(cols - 1, Math.floor(x * width / side())); point(c === grid ? i : order[i]); });
+  for (const c of [grid, back]) c.addEventListener("pointermove", (e) => { const [x, y] = over(e, c), [rows, cols] = count(), i = Math.min(rows - 1, Math.floor(y * height / side())) * cols + Math.min(cols - 1, Math.floor(x * width / side())); point((c === grid ? (i >= 0 ? i : null) : order[i]) ?? null); });
   strip.addEventListener("pointermove", (e) => { const [x, y] = over(e, strip), [rows, cols] = count(), across = Math.ceil(Math.sqrt(rows * cols * 1.3)), cell = Math.floor(width * zoom / across), at = Math.floor(y * strip.height / cell) * across + Math.floor(x * strip.width / cell); point(order[at] ?? null); });
   for (const c of [grid, back, strip]) c.addEventListener("pointerleave", () => point(null));
-  grid.addEventListener("keydown", (e) => { const [rows, cols] = count(), move = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -cols, ArrowDown: cols }[e.key]; if (move === undefined) return; e.preventDefault(); e.stopPropagation(); point(Math.min(rows * cols - 1, Math.max(0, (hover ?? -move) + move))); });
+  grid.addEventListener("keydown", (e) => { const [rows, cols] = count(), move = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[e.key]; if (!move) return; e.preventDefault(); e.stopPropagation(); const [row, column] = hover === null ? [0, 0] : [Math.floor(hover / cols) + move[0], (hover % cols) + move[1]]; point(Math.min(rows - 1, Math.max(0, row)) * cols + Math.min(cols - 1, Math.max(0, column))); });
   function sync() { size.set(get("size")); put.set(Math.round(100 * get("share"))); shuffle.set(get("shuffled")); hover = null; redraw(); }
   for (const k of ["size", "share", "shuffled"]) host.on(`change:${k}`, sync);
   sync();
@@ -559,7 +569,7 @@ function positions(model, el, host) {
   }
   const redraw = scheduler(draw);
   for (const [c] of panels) {
-    c.addEventListener("pointermove", (e) => { const b = c.getBoundingClientRect(), t = Math.min(rows - 1, Math.floor(((e.clientY - b.top) / b.height) * rows)) * cols + Math.min(cols - 1, Math.floor(((e.clientX - b.left) / b.width) * cols)); if (t >= 0 && t !== hover) { hover = t; redraw(); } });
+    c.addEventListener("pointermove", (e) => { const b = c.getBoundingClientRect(), t = Math.max(0, Math.min(rows - 1, Math.floor(((e.clientY - b.top) / b.height) * rows))) * cols + Math.max(0, Math.min(cols - 1, Math.floor(((e.clientX - b.left) / b.width) * cols))); if (t !== hover) { hover = t; redraw(); } });
     c.addEventListener("pointerleave", () => { hover = null; redraw(); });
     c.addEventListener("click", () => { if (hover !== null) host.put({ position: hover }); });
     c.addEventListener("keydown", (e) => { const t = model.get("position"), move = { ArrowLeft: t % cols ? -1 : 0, ArrowRight: t % cols < cols - 1 ? 1 : 0, ArrowUp: t >= cols ? -cols : 0, ArrowDown: t + cols < N ? cols : 0 }[e.key]; if (move === undefined) return; e.preventDefault(); e.stopPropagation(); hover = null; host.put({ position: t + move }); });
