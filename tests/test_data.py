@@ -189,6 +189,8 @@ def test_sixteen_bit_greys_keep_their_shades(tmp_path):
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
     pixels = np.asarray(read_image(tmp_path / "ramp.png"))
     assert np.array_equal(pixels[..., 0], ramp >> 8) and (pixels[..., 0] == pixels[..., 2]).all()
+    Image.fromarray((ramp >> 8).astype(np.int32)).save(tmp_path / "bytes.tiff")  # 8 bits in a wider file
+    assert np.array_equal(np.asarray(read_image(tmp_path / "bytes.tiff"))[..., 0], ramp >> 8)
     Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "float.tiff")
     with pytest.raises(ValueError, match="no whole numbers from 0 to 65535"):
         read_image(tmp_path / "float.tiff")
