@@ -8,7 +8,7 @@ __all__ = ['app', 'Settings', 'RunPath', 'main', 'check_memory', 'open_data', 'n
            'preset_of', 'predict_images', 'name_classes', 'draw_attention', 'list_presets', 'show_info',
            'check_training']
 
-# %% ../nbs/11_cli.ipynb #590e649f
+# %% ../nbs/11_cli.ipynb #9f87949b
 import os
 import re
 import sys
@@ -21,7 +21,7 @@ import typer
 
 from .config import PRESETS, Config, ConfigError, as_text, config_json, preset, resolve, with_overrides, with_settings
 
-# %% ../nbs/11_cli.ipynb #9ec441b6
+# %% ../nbs/11_cli.ipynb #c5853870
 app = typer.Typer(
     name="vit",
     help="Train a Vision Transformer, measure it, and look at what it learned.",
@@ -37,7 +37,7 @@ Settings = Annotated[
 ]
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run folder such as runs/20260131-120000-shapes, a checkpoint in it, or the name of a model that comes with the package.")]
 
-# %% ../nbs/11_cli.ipynb #3f821678
+# %% ../nbs/11_cli.ipynb #b56a1fdc
 def main(
     arguments: Sequence[str] | None = None,  # words of the command line; None: those of this process
 ) -> None:
@@ -61,7 +61,7 @@ def _complain(message: Any) -> None:
     line = " ".join(str(message).split()) or type(message).__name__
     print(f"vit: {line}".encode("ascii", "backslashreplace").decode() if not line.isprintable() else f"vit: {line}", file=sys.stderr)
 
-# %% ../nbs/11_cli.ipynb #1d5c8b0d
+# %% ../nbs/11_cli.ipynb #1e1a0638
 def _first_process() -> bool:
     "Whether this process does the talking; `torchrun` starts several."
     return os.environ.get("RANK", "0") == "0"
@@ -72,7 +72,7 @@ def _say(text: str = "") -> None:
     if _first_process():
         typer.echo(text)
 
-# %% ../nbs/11_cli.ipynb #c6a4bf95
+# %% ../nbs/11_cli.ipynb #868b4730
 def _table(
     rows: Sequence[Sequence[Any]],  # the first one holds the headings
 ) -> str:
@@ -93,7 +93,7 @@ def _duration(seconds: float) -> str:
     minutes, hours = seconds / 60, seconds / 3600
     return f"{hours:.1f} h" if hours >= 2 else f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"
 
-# %% ../nbs/11_cli.ipynb #0b9b414e
+# %% ../nbs/11_cli.ipynb #026fe338
 def check_memory(
     config: Config,  # of the run
     facts: dict[str, int],  # `image_size, in_channels, num_classes` of the data
@@ -125,7 +125,7 @@ def check_memory(
     advice = ", or ".join(answers or pairs[:1]) or "only a smaller model"
     raise ConfigError(f"this run needs about {_bytes(needed())} of memory and {_bytes(free)} are free; this fits: {advice}")
 
-# %% ../nbs/11_cli.ipynb #6c8e9f94
+# %% ../nbs/11_cli.ipynb #fe290c7d
 def open_data(
     config: Config,  # settings of a run
 ):  # the `ImageData`
@@ -144,7 +144,7 @@ def name_run(
         raise ConfigError(f"--name {ascii(name)[:60]}: use letters, digits, '-', '_' and '.', beginning with a letter or a digit; for example first-try")
     return Path(config.training.runs_dir) / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
 
-# %% ../nbs/11_cli.ipynb #0bbf30b1
+# %% ../nbs/11_cli.ipynb #43600b14
 _ALL = "\b\nEvery setting, with its default:\n" + "\n".join(
     f"  {name:34s} {info.description} [{as_text(info.default)}]"
     for section, field in Config.model_fields.items() for key, info in field.annotation.model_fields.items() for name in [f"{section}.{key}"]
@@ -169,7 +169,7 @@ def train(
     run_dir = name_run(config, name or preset or config.dataset.name)
     run_training(config, None if config.training.resume_path else run_dir)
 
-# %% ../nbs/11_cli.ipynb #429a19b1
+# %% ../nbs/11_cli.ipynb #ed1b8091
 def run_training(
     config: Config,  # settings of the run
     run_dir: Path | None,  # its folder; None: the one it is resumed from
@@ -198,7 +198,7 @@ def run_training(
         raise typer.Exit(130) from None
     _say(describe_result(history, data))
 
-# %% ../nbs/11_cli.ipynb #222db209
+# %% ../nbs/11_cli.ipynb #388aca98
 def describe_cost(
     found: Any,  # the `Estimate`
     config: Config,  # settings of the run
@@ -213,7 +213,7 @@ def describe_cost(
         f"for {config.training.epochs} {'epoch' if config.training.epochs == 1 else 'epochs'}"
     )
 
-# %% ../nbs/11_cli.ipynb #b4e5ee05
+# %% ../nbs/11_cli.ipynb #a6f4708c
 def describe_result(
     history: Any,  # the `History`
     data: Any,  # the `ImageData`
@@ -237,7 +237,7 @@ def describe_metrics(
     names = ("loss", "accuracy", "precision", "recall", "f1")
     return _table([["part", "images", *names], [part, metrics.num_images, *(float(getattr(metrics, name)) for name in names)]])
 
-# %% ../nbs/11_cli.ipynb #7adcdf32
+# %% ../nbs/11_cli.ipynb #2096dac3
 def open_model(
     run: str,  # run folder, checkpoint, or the name of a shipped model
 ):  # the model in evaluation mode, and the `Config` of its run, None for a shipped one
@@ -254,7 +254,7 @@ def open_model(
         return ViT.from_shipped(run), None
     raise ConfigError(f"there is no run {ascii(run)[:120]}; give a run folder, a checkpoint in it, or the name of a model that comes with the package")
 
-# %% ../nbs/11_cli.ipynb #a5a25e08
+# %% ../nbs/11_cli.ipynb #5a13be7c
 @app.command("evaluate")
 def evaluate_run(
     run: RunPath,
@@ -276,7 +276,7 @@ def evaluate_run(
     images = open_part(config, part, model.classes).with_settings(shuffle=False, augment=None, device=device)
     typer.echo(describe_metrics(evaluate(model.to(device), images, device), part))
 
-# %% ../nbs/11_cli.ipynb #129a8d2b
+# %% ../nbs/11_cli.ipynb #9d7405e6
 def open_part(
     config: Config,  # settings of the run
     part: str,  # train, valid or test
@@ -297,7 +297,7 @@ def preset_of(
     "The settings a shipped model was trained with: those of the preset of its name."
     return preset(name if name in PRESETS else "shapes")
 
-# %% ../nbs/11_cli.ipynb #d6ff876d
+# %% ../nbs/11_cli.ipynb #660a2004
 @app.command("predict")
 def predict_images(
     run: RunPath,
@@ -325,7 +325,7 @@ def predict_images(
         rows.append(["attention", str(attention), ""])
     typer.echo(_table(rows))
 
-# %% ../nbs/11_cli.ipynb #9a0957b1
+# %% ../nbs/11_cli.ipynb #52469b59
 def name_classes(
     images: Sequence[str],  # file names
     probabilities: Any,  # `(M, K)`
@@ -350,7 +350,7 @@ def draw_attention(
 
     plot_cls_attention(model, next(served.epoch(0))[0]).savefig(path)
 
-# %% ../nbs/11_cli.ipynb #6fbda3d1
+# %% ../nbs/11_cli.ipynb #093bd894
 @app.command("presets")
 def list_presets() -> None:
     """List the presets.
@@ -371,7 +371,7 @@ def list_presets() -> None:
     for name, found in PRESETS.items():
         typer.echo(f"{name}: {found.about}")
 
-# %% ../nbs/11_cli.ipynb #bd24afbd
+# %% ../nbs/11_cli.ipynb #f883c3c1
 @app.command("info")
 def show_info(
     check: Annotated[bool, typer.Option("--check", help="Take 20 training steps, and fail if the loss does not fall.")] = False,
@@ -401,7 +401,7 @@ def show_info(
     if check:
         typer.echo(check_training(device))
 
-# %% ../nbs/11_cli.ipynb #6091697b
+# %% ../nbs/11_cli.ipynb #8e4b64c7
 def check_training(
     device: str = "auto",  # auto, cuda, mps or cpu
 ) -> str:
@@ -420,7 +420,7 @@ def check_training(
         raise RuntimeError(f"the loss went from {first:.3f} to {last:.3f} in {len(losses)} steps; this installation does not train")
     return f"check: {len(losses)} training steps, loss {first:.3f} -> {last:.3f}"
 
-# %% ../nbs/11_cli.ipynb #94625350
+# %% ../nbs/11_cli.ipynb #f1060c5d
 #| eval: false
 if __name__ == "__main__" and "__file__" in globals():  # started with `python -m`; a notebook has no file
     main()

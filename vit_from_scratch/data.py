@@ -10,7 +10,7 @@ __all__ = ['SHAPE_CLASSES', 'OPERATIONS', 'PHOTOMETRIC', 'GTSRB_CLASSES', 'PART_
            'StreamedSet', 'find_parts', 'cut_parts', 'pick_image_size', 'check_headers', 'to_memory', 'ImageData',
            'serve', 'load_data', 'load_samples']
 
-# %% ../nbs/05_data.ipynb #f65199b1
+# %% ../nbs/05_data.ipynb #30f725ec
 import difflib
 import hashlib
 import json
@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# %% ../nbs/05_data.ipynb #07ede5ff
+# %% ../nbs/05_data.ipynb #eb250c65
 def _box(x: Tensor, y: Tensor, half_width: float, half_height: float) -> Tensor:
     return torch.maximum(x.abs() - half_width, y.abs() - half_height)
 
@@ -48,7 +48,7 @@ def _heart(x: Tensor, y: Tensor) -> Tensor:
 def _arrow(x: Tensor, y: Tensor) -> Tensor:
     return torch.minimum(torch.maximum(y, 0.8 * x.abs() - 0.62 * y - 0.6), _box(x, y - 0.45, 0.24, 0.5))
 
-# %% ../nbs/05_data.ipynb #b5d966b5
+# %% ../nbs/05_data.ipynb #4d6ee915
 _FORMS = {  # each gives a distance to the outline: negative inside, in units of the object's radius
     "disc": lambda x, y: torch.hypot(x, y) - 0.8,
     "square": lambda x, y: _box(x, y, 0.7, 0.7),
@@ -63,7 +63,7 @@ _FORMS = {  # each gives a distance to the outline: negative inside, in units of
 }
 SHAPE_CLASSES = tuple(_FORMS)
 
-# %% ../nbs/05_data.ipynb #74a70648
+# %% ../nbs/05_data.ipynb #0d8ca631
 def _wave(t: Tensor, period: float) -> Tensor:
     return torch.sin(2 * math.pi * t / period)
 
@@ -81,7 +81,7 @@ _WEAVES = {  # what each object is woven of: `p` along and `q` down the object, 
     "hourglass": lambda p, q: _wave(p + q, 4) * _wave(p - q, 4) * 2,  # diagonal checks
 }
 
-# %% ../nbs/05_data.ipynb #16876b08
+# %% ../nbs/05_data.ipynb #917d4a17
 def _uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
     return low + (high - low) * torch.rand(*shape, generator=generator)
 
@@ -98,7 +98,7 @@ def _texture(generator: torch.Generator, num: int, size: int) -> Tensor:
 def _turned(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     return x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
 
-# %% ../nbs/05_data.ipynb #6ff35e62
+# %% ../nbs/05_data.ipynb #c56b2759
 def _paint_ground(generator: torch.Generator, num: int, size: int, bars: int = 6) -> Tensor:
     "`(num, 3, size, size)`: two dark colours mixed by a texture, and short bright or dark bars strewn over them."
     mix = _texture(generator, num, size)
@@ -113,7 +113,7 @@ def _paint_ground(generator: torch.Generator, num: int, size: int, bars: int = 6
         images = images + cover * (torch.rand(num, 3, 1, 1, generator=generator) - images)
     return images
 
-# %% ../nbs/05_data.ipynb #edc8ca04
+# %% ../nbs/05_data.ipynb #358198a6
 def _paint_objects(generator: torch.Generator, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     "Put the object of each label at a random place, size, angle and bright colour; also return the mask."
     num, size = len(images), images.shape[-1]
@@ -134,7 +134,7 @@ def _paint_objects(generator: torch.Generator, images: Tensor, labels: Tensor) -
     cover = (0.5 - distance * radius).clamp(0, 1)[:, None]
     return images + cover * (painted - images), distance < 0
 
-# %% ../nbs/05_data.ipynb #be7b2aa8
+# %% ../nbs/05_data.ipynb #2bb0c954
 def make_shapes(
     num_images: int,  # `M`
     image_size: int = 32,  # side in pixels
@@ -154,7 +154,7 @@ def make_shapes(
         images[rows] = ((painted + grain).clamp(0, 1) * 255).round().to(torch.uint8)
     return images, labels, masks
 
-# %% ../nbs/05_data.ipynb #0fd3b3f8
+# %% ../nbs/05_data.ipynb #abf0d6e8
 def derive_generator(
     device: str | torch.device,  # where the numbers are drawn
     *key: int,  # for example seed, epoch and batch index
@@ -163,7 +163,7 @@ def derive_generator(
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     return torch.Generator(device=device).manual_seed(int.from_bytes(digest, "big") >> 1)
 
-# %% ../nbs/05_data.ipynb #35b928ed
+# %% ../nbs/05_data.ipynb #bd591ced
 def crop_and_flip(
     images: Tensor,  # `(B, C, H, W)`, any type
     offsets: Tensor,  # `(B, 2)`, whole pixels the window moves down and right; 0 leaves the image where it is
@@ -179,7 +179,7 @@ def crop_and_flip(
     moved = images.flatten(2).gather(2, index.flatten(1)[:, None].expand(-1, C, -1)).view(B, C, H, W)
     return moved * inside[:, None]
 
-# %% ../nbs/05_data.ipynb #a8908c96
+# %% ../nbs/05_data.ipynb #82e9595e
 OPERATIONS = (  # RandAugment, Cubuk et al. 2019, section 3
     "identity", "rotate", "shear_x", "shear_y", "translate_x", "translate_y", "brightness",
     "color", "contrast", "sharpness", "posterize", "solarize", "autocontrast", "equalize",
@@ -200,7 +200,7 @@ def operation_matrices(
     m[:, 0, 2], m[:, 1, 2] = (amount[name] * 2 * 150 / 331 for name in ("translate_x", "translate_y"))
     return m
 
-# %% ../nbs/05_data.ipynb #694adbb3
+# %% ../nbs/05_data.ipynb #c44f2dfd
 def crop_matrices(
     num: int,  # `B`
     area: tuple[float, float],  # range of the share of the image kept
@@ -230,7 +230,7 @@ def warp(
     moved = F.grid_sample(images[rows] - 0.5, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return images.index_copy(0, rows, moved + 0.5)
 
-# %% ../nbs/05_data.ipynb #f98f5592
+# %% ../nbs/05_data.ipynb #ff47f506
 def _blend(images: Tensor, other: Tensor, strengths: Tensor) -> Tensor:
     "Towards `other` for negative strengths, away from it for positive ones: factor 1 + 0.9 * strength."
     return torch.lerp(other, images, 1 + 0.9 * strengths.view(-1, 1, 1, 1)).clamp(0, 1)
@@ -259,7 +259,7 @@ def _sharpness(images: Tensor, strengths: Tensor) -> Tensor:
     smooth[:, :, 1:-1, 1:-1] = F.conv2d(images, kernel, groups=images.shape[1])
     return _blend(images, smooth, strengths)
 
-# %% ../nbs/05_data.ipynb #c32db77f
+# %% ../nbs/05_data.ipynb #d1d6afea
 def _posterize(images: Tensor, strengths: Tensor) -> Tensor:
     step = 2 ** (strengths.abs() * 4).round().view(-1, 1, 1, 1)  # 8 bits at strength 0, 4 at strength 1
     return ((images * 255).round() / step).floor() * step / 255
@@ -288,7 +288,7 @@ PHOTOMETRIC = {
     "posterize": _posterize, "solarize": _solarize, "autocontrast": _autocontrast, "equalize": _equalize,
 }  # fmt: skip
 
-# %% ../nbs/05_data.ipynb #02b3914b
+# %% ../nbs/05_data.ipynb #6c804e6d
 def change_colours(
     images: Tensor,  # float `(B, C, H, W)` in [0, 1]
     operations: Tensor,  # `(B,)`, index into `OPERATIONS`
@@ -302,7 +302,7 @@ def change_colours(
             images[rows] = change(images[rows], strengths[rows])
     return images
 
-# %% ../nbs/05_data.ipynb #b6de92e9
+# %% ../nbs/05_data.ipynb #d42f075f
 def draw_beta(
     alpha: float,  # both parameters
     num: int,  # how many numbers
@@ -327,7 +327,7 @@ def box_masks(
     cols = (x >= left[:, None]) & (x < (left + width)[:, None])
     return (rows[:, :, None] & cols[:, None])[:, None]
 
-# %% ../nbs/05_data.ipynb #1135c975
+# %% ../nbs/05_data.ipynb #bc316652
 def erase(
     images: Tensor,  # float `(B, C, H, W)` in [0, 1]
     probability: float,  # share of images that lose a rectangle
@@ -344,7 +344,7 @@ def erase(
     noise = torch.rand(len(rows), C, H, W, generator=generator, device=images.device)
     return images.index_copy(0, rows, torch.where(gone, noise, images[rows]))
 
-# %% ../nbs/05_data.ipynb #225145ed
+# %% ../nbs/05_data.ipynb #ee37e020
 def mixing_maps(
     num: int,  # `B`
     size: tuple[int, int],  # `(H, W)`
@@ -363,7 +363,7 @@ def mixing_maps(
     maps = torch.where(cut.view(-1, 1, 1, 1), 1 - hole.float(), share.view(-1, 1, 1, 1))
     return torch.where((mixed < probability).view(-1, 1, 1, 1), maps, 1.0)
 
-# %% ../nbs/05_data.ipynb #638f397b
+# %% ../nbs/05_data.ipynb #d5499875
 def mix(
     images: Tensor,  # float `(B, C, H, W)`
     labels: Tensor,  # `(B,)`
@@ -376,7 +376,7 @@ def mix(
     share = maps.mean((1, 2, 3))[:, None]
     return torch.lerp(images[partner], images, maps), torch.lerp(hot[partner], hot, share)
 
-# %% ../nbs/05_data.ipynb #38cbfa4e
+# %% ../nbs/05_data.ipynb #bee398fa
 @dataclass(frozen=True)
 class Augment:
     "Random changes to a whole batch, different for every image and all drawn from one generator."
@@ -421,7 +421,7 @@ class Augment:
             images, labels = mix(images, labels, maps, torch.randperm(B, **draw), num_classes)
         return images, labels
 
-# %% ../nbs/05_data.ipynb #974d4d06
+# %% ../nbs/05_data.ipynb #c1f8b755
 class Counted:
     "What follows from `labels`, `classes`, `mean` and `std`: the counts, and normalised pixels."
 
@@ -444,7 +444,7 @@ class Counted:
         mean, std = (images.new_tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
         return images * std + mean
 
-# %% ../nbs/05_data.ipynb #a215ab0b
+# %% ../nbs/05_data.ipynb #f0bb3ce5
 @dataclass(frozen=True, eq=False)
 class ImagePart(Counted):
     "One part of a data set (training, validation or test): its images, and how they are served as batches."
@@ -490,7 +490,7 @@ class ImagePart(Counted):
         "A copy with other settings that shares the images: `batch_size`, `shuffle`, `augment`, `seed`, `device`, …"
         return replace(self, **changes)
 
-# %% ../nbs/05_data.ipynb #ab0ea9eb
+# %% ../nbs/05_data.ipynb #6709367e
 class ImageSet(ImagePart):
     "A part that lives in memory as uint8 on `device`, augmented and served there as whole batches."
 
@@ -523,7 +523,7 @@ class ImageSet(ImagePart):
         masks = None if self.masks is None else self.masks[i.to(self.masks.device)]
         return replace(self, images=self.images[i], labels=self.labels[i], masks=masks)
 
-# %% ../nbs/05_data.ipynb #24f405f5
+# %% ../nbs/05_data.ipynb #c3680a64
 def measure_mean_std(
     images: Tensor,  # uint8 `(M, C, H, W)`
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:  # mean and standard deviation of each channel, of pixels in [0, 1]
@@ -537,7 +537,7 @@ def measure_mean_std(
     std = (second / count - mean**2).clamp(min=0).sqrt()
     return tuple(mean.tolist()), tuple(std.clamp(min=1e-3).tolist())  # an image of one colour must not divide by zero
 
-# %% ../nbs/05_data.ipynb #9d8345ef
+# %% ../nbs/05_data.ipynb #c60e5a7d
 def split_indices(
     labels: Tensor,  # `(M,)`
     fraction: float,  # share of every class that is cut off
@@ -561,7 +561,7 @@ def split_indices(
         keep.append(mine[~chosen[inverse]])
     return tuple(part[torch.randperm(len(part), generator=generator)] for part in (torch.cat(keep), torch.cat(cut)))
 
-# %% ../nbs/05_data.ipynb #991ed86a
+# %% ../nbs/05_data.ipynb #86d8c30c
 @dataclass(frozen=True, eq=False)
 class Listing:
     "What a part consists of before anything is decoded."
@@ -595,7 +595,7 @@ def list_folder(
         raise ValueError(f"{Path(folder) / empty[0]} holds no image; supported are {' '.join(IMG_EXTENSIONS)}")
     return Listing([path for path, _ in samples], torch.tensor([label for _, label in samples])), tuple(index)
 
-# %% ../nbs/05_data.ipynb #b5d2ec36
+# %% ../nbs/05_data.ipynb #4e167a38
 def _upper_bits(image):  # a PIL image of mode I, I;16 or F
     "Greys of 16 bits as their upper 8 bits; PIL alone would cut all of them off at 255."
     import numpy as np
@@ -607,7 +607,7 @@ def _upper_bits(image):  # a PIL image of mode I, I;16 or F
     wide = image.mode.startswith("I;16") or values.max() > 255
     return Image.fromarray((values.astype(np.int64) >> 8 if wide else values).astype(np.uint8))
 
-# %% ../nbs/05_data.ipynb #2ff151b1
+# %% ../nbs/05_data.ipynb #a524fb5d
 def read_image(
     path: str | Path,
     image_size: int | None = None,  # side of the result in pixels; None: as it is
@@ -630,7 +630,7 @@ def read_image(
     size = (image_size, image_size)
     return image.resize(size, Image.Resampling.BILINEAR) if squash else ImageOps.fit(image, size, Image.Resampling.BILINEAR)
 
-# %% ../nbs/05_data.ipynb #a0bec408
+# %% ../nbs/05_data.ipynb #13c1c9d3
 def read_images(
     paths: Sequence[str],
     image_size: int,  # side in pixels
@@ -650,7 +650,7 @@ def read_images(
             pass
     return images
 
-# %% ../nbs/05_data.ipynb #993e4590
+# %% ../nbs/05_data.ipynb #541c7d19
 def make_transform(
     augment: Augment | None,  # its crop, flip and RandAugment; None: none
     image_size: int,  # side in pixels
@@ -672,7 +672,7 @@ def make_transform(
         steps.append(v2.RandAugment(a.randaugment_ops, strength, interpolation=v2.InterpolationMode.BILINEAR, fill=128))
     return v2.Compose([*steps, v2.PILToTensor()])
 
-# %% ../nbs/05_data.ipynb #427fd2f6
+# %% ../nbs/05_data.ipynb #06027f0f
 class _Decoder(torch.utils.data.Dataset):
     "Reads and changes one image in a worker, with the random stream of its key."
 
@@ -685,7 +685,7 @@ class _Decoder(torch.utils.data.Dataset):
             torch.manual_seed(derive_generator("cpu", *key).initial_seed())
             return self.transform(read_image(self.paths[index]))
 
-# %% ../nbs/05_data.ipynb #7328e05b
+# %% ../nbs/05_data.ipynb #9d03ba1e
 @dataclass(frozen=True, eq=False)
 class StreamedSet(ImagePart):
     "A part too large for memory: decoded by `DataLoader` workers, mixed and normalised on `device`; same interface as `ImageSet`."
@@ -721,7 +721,7 @@ class StreamedSet(ImagePart):
         i = torch.as_tensor(indices)
         return replace(self, images=[self.images[j] for j in i.tolist()], labels=self.labels[i])
 
-# %% ../nbs/05_data.ipynb #0d99becf
+# %% ../nbs/05_data.ipynb #d6c65ecc
 GTSRB_CLASSES = (
     "20 km/h", "30 km/h", "50 km/h", "60 km/h", "70 km/h", "80 km/h", "end of 80 km/h", "100 km/h", "120 km/h",
     "no passing", "no passing for lorries", "right of way", "priority road", "yield", "stop", "no vehicles", "no lorries",
@@ -731,7 +731,7 @@ GTSRB_CLASSES = (
     "roundabout", "end of no passing", "end of no passing for lorries",
 )  # fmt: skip
 
-# %% ../nbs/05_data.ipynb #e7121321
+# %% ../nbs/05_data.ipynb #8dc126db
 def _open_cifar(name: str, root: Path, download: bool) -> tuple[dict[str, Listing], tuple[str, ...]]:
     from torchvision import datasets
 
@@ -760,7 +760,7 @@ def _open_imagenet(name: str, root: Path, download: bool) -> tuple[dict[str, Lis
     lists = {k: Listing([path for path, _ in p.samples], torch.tensor(p.targets)) for k, p in parts.items()}
     return lists, tuple(names[0] for names in parts["train"].classes)
 
-# %% ../nbs/05_data.ipynb #2efa57ed
+# %% ../nbs/05_data.ipynb #bfc27b81
 PART_NAMES = {"train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test", "testing")}
 
 
@@ -775,7 +775,7 @@ def find_parts(
         raise ValueError(f"{root} holds {', '.join(f.name for f in found.values())} but no folder train; add it, or move the classes into a folder of their own")
     return found
 
-# %% ../nbs/05_data.ipynb #31092016
+# %% ../nbs/05_data.ipynb #cf062f8f
 def _open_tree(name: str, root: Path) -> tuple[dict[str, Listing], tuple[str, ...]]:
     "Image trees `train/<class>/…`, `val/<class>/…`, `test/<class>/…`; without `train` the classes stand in `root` itself."
     folders = find_parts(root)
@@ -806,7 +806,7 @@ def _open_files(name: str, root: Path, download: bool) -> tuple[dict[str, Listin
         fetch = "put its official archives there (image-net.org, after signing in)" if name == "imagenet-1k" else "fetch its official files with download=True"
         raise ValueError(f"{name} was not found under {root} ({str(error).splitlines()[0]}): {fetch}, or {advice}") from None
 
-# %% ../nbs/05_data.ipynb #1abe520c
+# %% ../nbs/05_data.ipynb #f93ba973
 def _draw_shapes(image_size: int) -> dict[str, Listing]:
     drawn = {"train": make_shapes(12_000, image_size, seed=0), "test": make_shapes(2_000, image_size, seed=1)}
     return {part: Listing(images, labels, masks) for part, (images, labels, masks) in drawn.items()}
@@ -818,7 +818,7 @@ def _open(name: str, root: Path, download: bool, image_size: int | None) -> tupl
         raise ValueError(f"there is no data set {name!r}{f', did you mean {near[0]!r}?' if near else ''} Choose from {', '.join(DATASETS)}")
     return (_draw_shapes(image_size or 32), SHAPE_CLASSES) if name == "shapes" else _open_files(name, root, download)
 
-# %% ../nbs/05_data.ipynb #63e0ce8f
+# %% ../nbs/05_data.ipynb #f2aedd9e
 def cut_parts(
     listings: dict[str, Listing],  # "train" and, where the data set has them, "valid" and "test"
     valid_fraction: float,  # share of every class for a part that is missing
@@ -839,7 +839,7 @@ def cut_parts(
         raise ValueError(f"limit={limit} must be at least 1")
     return {k: p.take(torch.randperm(len(p.labels), generator=derive_generator("cpu", split_seed))[:limit]) for k, p in parts.items()}
 
-# %% ../nbs/05_data.ipynb #98a3fa34
+# %% ../nbs/05_data.ipynb #a3657c2d
 def pick_image_size(
     name: str,  # of the data set
     listing: Listing,  # its training part
@@ -863,7 +863,7 @@ def check_headers(
             for _ in threads.map(lambda path: read_image(path, header_only=True), listing.items):
                 pass
 
-# %% ../nbs/05_data.ipynb #f55f6338
+# %% ../nbs/05_data.ipynb #3d14414b
 def to_memory(
     listing: Listing,  # of arrays or of files
     image_size: int,  # side in pixels
@@ -877,7 +877,7 @@ def to_memory(
     resize = dict(size=(image_size, image_size), mode="bilinear", antialias=True, align_corners=False)
     return torch.cat([F.interpolate(c.float(), **resize).round().clamp(0, 255).to(torch.uint8) for c in listing.items.split(1024)])
 
-# %% ../nbs/05_data.ipynb #0eb07c8f
+# %% ../nbs/05_data.ipynb #c3d4ebe6
 @dataclass(frozen=True)
 class ImageData:
     "The three parts of a data set; what they share is read off the training part."
@@ -911,7 +911,7 @@ class ImageData:
     def in_channels(self) -> int:
         return len(self.train.mean)
 
-# %% ../nbs/05_data.ipynb #d7bef454
+# %% ../nbs/05_data.ipynb #1e2366ef
 def serve(
     parts: dict[str, Listing],  # "train", "valid", "test"
     classes: tuple[str, ...],  # their names
@@ -934,7 +934,7 @@ def serve(
     rest = dict(image_size=image_size, squash=squash, num_workers=num_workers)
     return {k: StreamedSet(p.items, p.labels, *known, **rest) for k, p in parts.items()}
 
-# %% ../nbs/05_data.ipynb #704b6a94
+# %% ../nbs/05_data.ipynb #8fb5b709
 def load_data(
     name: str,  # shapes, cifar10, cifar100, gtsrb, imagefolder or imagenet-1k
     root: str | Path = "data",  # folder of the files; `shapes` needs none
@@ -960,7 +960,7 @@ def load_data(
         check_headers(parts)
     return ImageData(name, **serve(parts, classes, size, in_memory, name == "gtsrb", num_workers, mean, std))
 
-# %% ../nbs/05_data.ipynb #19af0f62
+# %% ../nbs/05_data.ipynb #6e9875a4
 def load_samples(
     name: str = "cifar10",  # data set
 ) -> ImageSet:

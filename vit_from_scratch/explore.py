@@ -9,7 +9,7 @@ __all__ = ['AUGMENTATIONS', 'START', 'drawing_code', 'page_part', 'Explorer', 'a
            'knobs', 'playground_config', 'in_units', 'describe_cost', 'Stopped', 'TrainingThread', 'PlaygroundPanel',
            'start_at', 'in_brief', 'PlaygroundCosts', 'HyperparameterPlayground']
 
-# %% ../nbs/10_explore.ipynb #8fd92e2a
+# %% ../nbs/10_explore.ipynb #6fa43bcf
 import base64
 import html
 import json
@@ -37,7 +37,7 @@ from .patch_embedding import sincos_2d
 from .train import Estimate, Progress, estimate, fit, make_model
 from .vit import ViT
 
-# %% ../nbs/10_explore.ipynb #428360ef
+# %% ../nbs/10_explore.ipynb #69611edd
 _serial = count()
 
 
@@ -70,7 +70,7 @@ def page_part(
     script = f"{drawing_code(state['kind'])}\nmount(document.getElementById({place!r}), {_as_json(state)});"
     return f'<style>{_asset("explorer.css")}</style><div id="{place}"></div><script type="module">{script}</script>'
 
-# %% ../nbs/10_explore.ipynb #1c28284f
+# %% ../nbs/10_explore.ipynb #b4ded77e
 class Explorer(anywidget.AnyWidget):
     "A widget whose data travel with it, so that it lives on in a page without a kernel."
 
@@ -113,7 +113,7 @@ class Explorer(anywidget.AnyWidget):
         Path(path).write_text(page, encoding="utf-8")
         return Path(path)
 
-# %% ../nbs/10_explore.ipynb #596dd052
+# %% ../nbs/10_explore.ipynb #24cb819c
 def as_pixels(
     images: Tensor | np.ndarray,  # uint8, or floats in [0, 1]: `(N, C, H, W)` or one `(C, H, W)`
     wanted: tuple[int, int, int] | None = None,  # `(C, H, W)` of a model; None: any
@@ -137,7 +137,7 @@ def _rgb(pixels: Tensor) -> bytes:
     pixels = pixels[..., :3, :, :] if pixels.shape[-3] >= 3 else pixels[..., :1, :, :].expand(*pixels.shape[:-3], 3, *pixels.shape[-2:])
     return (pixels * 255).round().to(torch.uint8).movedim(-3, -1).contiguous().numpy().tobytes()
 
-# %% ../nbs/10_explore.ipynb #53c82ecc
+# %% ../nbs/10_explore.ipynb #51223b07
 class PatchExplorer(Explorer):
     "Cut one image into patches, read them as a sequence, and put it together again (ViT paper, section 3.1)."
 
@@ -162,7 +162,7 @@ class PatchExplorer(Explorer):
         start = min(range(len(sizes)), key=lambda i: abs(width / sizes[i] - 8))
         super().__init__(kind="patches", title="Patch explorer", info=info, image=_rgb(pixels), size=start)
 
-# %% ../nbs/10_explore.ipynb #2611a4cc
+# %% ../nbs/10_explore.ipynb #637aa3b9
 def _cosines(positions: Tensor) -> Tensor:
     "Cosine similarity of each position `(N, D)` with all of them, `(N, N)`."
     positions = F.normalize(positions, dim=-1)
@@ -193,7 +193,7 @@ def _check_model(model: nn.Module) -> None:
     if not isinstance(model, ViT):
         raise ValueError(f"{type(model).__name__} has no attention blocks of this package: pass a ViT, or load other weights into one with load_weights")
 
-# %% ../nbs/10_explore.ipynb #52d19208
+# %% ../nbs/10_explore.ipynb #973228ff
 def augmentation_strips(image_size: int) -> dict[str, list[tuple[str, Augment]]]:  # kind -> (strength in words, augmentation), weak to strong
     "The changes that `AugmentationExplorer` offers."
     def strip(words, *choices):
@@ -219,7 +219,7 @@ def describe_labels(
     top, index = labels.topk(2, dim=1)
     return [", ".join(f"{100 * p:.0f} % {classes[i]}" for p, i in zip(ps, ids, strict=True) if p > 0.005) for ps, ids in zip(top.tolist(), index.tolist(), strict=True)]
 
-# %% ../nbs/10_explore.ipynb #06cef3a7
+# %% ../nbs/10_explore.ipynb #e1667005
 class AugmentationExplorer(Explorer):
     "Every augmentation from weak to strong, on the same few images; mixed labels in words."
 
@@ -255,7 +255,7 @@ class AugmentationExplorer(Explorer):
             self.seed += 1
             self.sheets = self.draw()
 
-# %% ../nbs/10_explore.ipynb #5f7ae73b
+# %% ../nbs/10_explore.ipynb #8e40676f
 def quantize(
     values: Tensor,  # `(..., T)`, not negative: rows of attention
 ) -> tuple[bytes, bytes]:  # one byte per value, and the largest value of each row as float32
@@ -274,7 +274,7 @@ def dequantize(
     rows = torch.frombuffer(bytearray(scale), dtype=torch.float32).view(*shape[:-1], 1)
     return torch.frombuffer(bytearray(values), dtype=torch.uint8).view(*shape).float() / 255 * rows
 
-# %% ../nbs/10_explore.ipynb #5ff52f31
+# %% ../nbs/10_explore.ipynb #355e5c0e
 def lens_bytes(
     probabilities: Tensor,  # `(L+1, T, K)`
     budget: int = 300_000,  # numbers kept; above it only the five likeliest classes of each token
@@ -295,7 +295,7 @@ def relevance_bytes(
     found = (found - torch.eye(found.shape[-1], device=found.device)).clamp(min=0)
     return {str(c): dict(zip(("q", "scale"), quantize(matrix), strict=True)) for c, matrix in zip(classes, found, strict=True)}
 
-# %% ../nbs/10_explore.ipynb #47059386
+# %% ../nbs/10_explore.ipynb #4caa6357
 def attention_frame(
     model: ViT,  # the model asked
     image: Tensor,  # `(1, C, H, W)`, normalised
@@ -320,7 +320,7 @@ def attention_frame(
     frame["lens_class"], frame["lens_prob"] = lens_bytes(logits.softmax(dim=-1))
     return frame
 
-# %% ../nbs/10_explore.ipynb #1bb9b827
+# %% ../nbs/10_explore.ipynb #ad408989
 class AttentionView(Explorer):
     "What the attention explorer shows and how: traits that the page and Python share."
 
@@ -349,7 +349,7 @@ class AttentionView(Explorer):
             raise traitlets.TraitError(f"{proposal['trait'].name}={value} must lie between {low} and {high}")
         return value
 
-# %% ../nbs/10_explore.ipynb #22e0c81c
+# %% ../nbs/10_explore.ipynb #f7d114e3
 def describe_model(
     model: ViT,  # the model shown
     classes: Sequence[str] | None,  # names; None: the model's own, or numbers
@@ -373,7 +373,7 @@ def _normalizer(model: ViT, mean: Sequence[float] | None, std: Sequence[float] |
     shift, scale, like = column(mean, model.mean, 0.0), column(std, model.std, 1.0), next(model.parameters())
     return lambda pixels: ((pixels - shift) / scale).to(like)
 
-# %% ../nbs/10_explore.ipynb #434c7c0c
+# %% ../nbs/10_explore.ipynb #d720dc48
 class ImageShelf:
     "Images with a model that looks at them: `compute` gives the numbers of one."
 
@@ -417,7 +417,7 @@ class ImageShelf:
         "All images, small."
         return _rgb(F.interpolate(self.pixels, size=size, mode="area"))
 
-# %% ../nbs/10_explore.ipynb #68e5ed05
+# %% ../nbs/10_explore.ipynb #8791ed21
 class AttentionExplorer(AttentionView):
     "Look inside a ViT: where every token of an image looks, in every head of every block, and what that does to the answer."
 
@@ -475,7 +475,7 @@ class AttentionExplorer(AttentionView):
         frames = [first, *(self.shelf.compute(index, num_relevance=3) for index in others)]
         return super().state() | {"frames": sorted(frames, key=lambda frame: frame["index"]), "frame": {}, "ablated": []}
 
-# %% ../nbs/10_explore.ipynb #dfaa4b6d
+# %% ../nbs/10_explore.ipynb #485a87d8
 AUGMENTATIONS = {
     "none": {},
     "shift": {"crop_padding": 4},
@@ -506,7 +506,7 @@ def knobs(image_size: int) -> list[list]:  # name, label, choices as (value, tex
 
 START = dict(patch_size=4, embed_dim=64, depth=4, num_heads=4, mlp_ratio=2.0, dropout=0.0, drop_path=0.0, weight_decay=0.05, augmentation="none", lr=1e-3, batch_size=128, epochs=3)
 
-# %% ../nbs/10_explore.ipynb #6d5e5d3b
+# %% ../nbs/10_explore.ipynb #993012bd
 def playground_config(
     settings: dict,  # values of the sliders
     base: Config,  # everything else
@@ -523,7 +523,7 @@ def in_units(number: float, unit: str = "") -> str:
             return f"{number / size:.3g} {letter}{unit}"
     return f"{number:.3g} {unit}".strip()
 
-# %% ../nbs/10_explore.ipynb #b09e0b79
+# %% ../nbs/10_explore.ipynb #67bdacb4
 def describe_cost(
     cost: Estimate,
     epochs: int,
@@ -537,11 +537,11 @@ def describe_cost(
     problem = f"Impossible here: it needs about {in_units(cost.memory_bytes, 'B')} of memory, {in_units(cost.free_bytes or 0, 'B')} are free; try a smaller batch or larger patches."
     return {"rows": rows, "problem": problem if small else ""}
 
-# %% ../nbs/10_explore.ipynb #e411fd0e
+# %% ../nbs/10_explore.ipynb #ee5195dd
 class Stopped(Exception):
     "Raised inside a forward pass to leave a run at once."
 
-# %% ../nbs/10_explore.ipynb #74658c97
+# %% ../nbs/10_explore.ipynb #12c5d6a1
 class TrainingThread(threading.Thread):
     "`fit` beside the kernel: it reports at most five times a second and stops within a forward or backward pass."
 
@@ -595,7 +595,7 @@ class TrainingThread(threading.Thread):
         self.halt.set()
         threading.Timer(0.7, self._finish, ["stopped"]).start()
 
-# %% ../nbs/10_explore.ipynb #4d3e0e8c
+# %% ../nbs/10_explore.ipynb #5ec434b3
 class PlaygroundPanel(Explorer):
     "Sliders, numbers, curves and the table of runs: the visible part of the playground."
 
@@ -636,7 +636,7 @@ def in_brief(s: dict) -> str:
     "A setting as one line of the table of runs."
     return f"P {s['patch_size']}, D {s['embed_dim']}, L {s['depth']}, h {s['num_heads']}, lr {s['lr']:g}, {s['augmentation']}"
 
-# %% ../nbs/10_explore.ipynb #1303e054
+# %% ../nbs/10_explore.ipynb #b7741c8d
 class PlaygroundCosts:
     "What the sliders of the playground mean and cost, for one data set on one machine."
 
@@ -665,7 +665,7 @@ class PlaygroundCosts:
         self.pace = cost.seconds_per_multiply_add
         return describe_cost(cost, config.training.epochs, "measured" if measured else "scaled")
 
-# %% ../nbs/10_explore.ipynb #23c989db
+# %% ../nbs/10_explore.ipynb #0d425149
 class HyperparameterPlayground(ipywidgets.VBox):
     "Move a slider to see what a ViT costs; train it beside the kernel, stop it, compare runs, look inside."
 

@@ -16,7 +16,7 @@ __all__ = ['CHECKPOINT', 'CHECKPOINT_TYPES', 'VALID', 'COLUMNS', 'SAVE_EVERY', '
            'Estimate', 'free_memory', 'count_saved_values', 'count_tokens', 'model_arguments', 'memory_needed',
            'measure_speed', 'estimate']
 
-# %% ../nbs/07_train.ipynb #06f89623
+# %% ../nbs/07_train.ipynb #0806c144
 import copy
 import csv
 import ctypes
@@ -38,7 +38,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-# %% ../nbs/07_train.ipynb #9687c5f9
+# %% ../nbs/07_train.ipynb #99b3c899
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -51,7 +51,7 @@ from .config import SETTINGS, Config, DatasetSettings, config_from_json, config_
 from .data import Augment, ImageData
 from .vit import ViT, count_multiply_adds, count_parameters, evaluating, load_weights
 
-# %% ../nbs/07_train.ipynb #3fe5e955
+# %% ../nbs/07_train.ipynb #757da232
 @functools.cache
 def mps_answers() -> bool:
     "Whether Apple's MPS does what it is there for; in virtual machines it is listed and then has no memory to give."
@@ -74,7 +74,7 @@ def pick_device(
         name = f"cuda:{os.environ['LOCAL_RANK']}"
     return torch.device(name)
 
-# %% ../nbs/07_train.ipynb #315dca37
+# %% ../nbs/07_train.ipynb #d2429805
 def cpu_has_bfloat16() -> bool:
     "Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16); where it does not, they are many times slower than float32."
     probes = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
@@ -94,7 +94,7 @@ def pick_precision(
         name = "bfloat16" if device.type == "cpu" and cpu_has_bfloat16() else "float32"
     return getattr(torch, name)
 
-# %% ../nbs/07_train.ipynb #aa43cf6b
+# %% ../nbs/07_train.ipynb #fc02ced8
 def is_matrix(
     name: str,  # of a parameter, as in `state_dict`
     parameter: Tensor,
@@ -102,7 +102,7 @@ def is_matrix(
     "Whether weight decay applies: matrices yes; biases, norms, tokens and position tables no."
     return parameter.ndim >= 2 and name.endswith("weight")
 
-# %% ../nbs/07_train.ipynb #8ada925e
+# %% ../nbs/07_train.ipynb #796ac595
 def orthogonalize(
     matrices: Tensor,  # `(n, rows, columns)`
     rounds: int = 5,  # of the Newton-Schulz iteration
@@ -117,7 +117,7 @@ def orthogonalize(
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
-# %% ../nbs/07_train.ipynb #0a7a138b
+# %% ../nbs/07_train.ipynb #2e17f96e
 class Muon(torch.optim.Optimizer):
     "Momentum whose step has equally large directions, for matrices (Jordan et al. 2024); the same steps as `torch.optim.Muon`."
 
@@ -149,7 +149,7 @@ class Muon(torch.optim.Optimizer):
         for p, step in zip(matrices, steps, strict=True):
             p.mul_(1 - lr * group["weight_decay"]).add_(step, alpha=-lr * max(1, rows / columns) ** 0.5)
 
-# %% ../nbs/07_train.ipynb #183121bc
+# %% ../nbs/07_train.ipynb #00066970
 def make_optimizer(
     config: Config,
     model: nn.Module,
@@ -169,7 +169,7 @@ def make_optimizer(
         optimizers.append(Muon(list(inner.values()), lr=o.muon_lr, momentum=o.momentum, weight_decay=o.weight_decay))
     return optimizers
 
-# %% ../nbs/07_train.ipynb #a86be22e
+# %% ../nbs/07_train.ipynb #e12dea87
 def make_schedule(
     config: Config,
     steps_per_epoch: int,  # optimizer steps
@@ -188,7 +188,7 @@ def make_schedule(
 
     return factor
 
-# %% ../nbs/07_train.ipynb #7d9da8ed
+# %% ../nbs/07_train.ipynb #04b1547d
 def set_rates(
     optimizers: list[torch.optim.Optimizer],
     factor: float,  # share of the peak rate
@@ -197,7 +197,7 @@ def set_rates(
     for group in (g for o in optimizers for g in o.param_groups):
         group["lr"] = factor * group.setdefault("peak_lr", group["lr"])
 
-# %% ../nbs/07_train.ipynb #de69ab59
+# %% ../nbs/07_train.ipynb #54e35f31
 @torch.no_grad()
 def update_average(
     average: nn.Module,  # running mean of the weights, changed in place
@@ -212,7 +212,7 @@ def update_average(
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 
-# %% ../nbs/07_train.ipynb #169488fa
+# %% ../nbs/07_train.ipynb #c92486c7
 @dataclass(frozen=True)
 class Metrics:
     "How good predictions are; precision, recall and F1 are means over the classes (macro)."
@@ -229,7 +229,7 @@ class Metrics:
         "Plain numbers and lists, for JSON."
         return {**asdict(self), "confusion": self.confusion.tolist()}
 
-# %% ../nbs/07_train.ipynb #c1883145
+# %% ../nbs/07_train.ipynb #5824d83d
 def make_meters(
     num_classes: int,  # `K`
     device: torch.device,
@@ -247,7 +247,7 @@ def make_meters(
     })  # fmt: skip
     return nn.ModuleDict({"figures": meters, "loss": MeanMetric()}).to(device)
 
-# %% ../nbs/07_train.ipynb #81a41db9
+# %% ../nbs/07_train.ipynb #751c88dd
 def answers(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels
@@ -260,7 +260,7 @@ def answers(
             logits = model(images.to(device, non_blocking=True))
         yield logits.float(), labels.to(device, non_blocking=True)
 
-# %% ../nbs/07_train.ipynb #75141807
+# %% ../nbs/07_train.ipynb #d6b67032
 def evaluate(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels, such as `data.test`
@@ -282,7 +282,7 @@ def evaluate(
     confusion = found.pop("confusion").cpu()
     return Metrics(float(meters["loss"].compute()), **{k: float(v) for k, v in found.items()}, confusion=confusion, num_images=int(confusion.sum()))
 
-# %% ../nbs/07_train.ipynb #684cb801
+# %% ../nbs/07_train.ipynb #d9cf9c3c
 def predict(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels
@@ -295,7 +295,7 @@ def predict(
     probabilities, labels = zip(*pairs, strict=True)
     return torch.cat(probabilities), torch.cat(labels)
 
-# %% ../nbs/07_train.ipynb #0c2eafd0
+# %% ../nbs/07_train.ipynb #d08a9008
 @dataclass
 class History:
     "What happened in a run."
@@ -318,7 +318,7 @@ class History:
             return (row["epoch"],)
         return (-row["valid_loss"],) if self.monitor == "loss" else (row["valid_accuracy"], -row["valid_loss"])
 
-# %% ../nbs/07_train.ipynb #8c8acf34
+# %% ../nbs/07_train.ipynb #4744a41a
 @dataclass
 class Progress:
     "What a callback is told: called with one of these at the start, after every step and epoch, and at the end."
@@ -344,7 +344,7 @@ class Progress:
         "Loss of the step just taken; reading it waits for the device."
         return math.nan if self.loss_tensor is None else float(self.loss_tensor)
 
-# %% ../nbs/07_train.ipynb #4bd89904
+# %% ../nbs/07_train.ipynb #ed666051
 @dataclass(frozen=True)
 class World:
     "The processes that train together, and which of them this is."
@@ -378,7 +378,7 @@ def join_world(
         if began:
             dist.destroy_process_group()
 
-# %% ../nbs/07_train.ipynb #624ff743
+# %% ../nbs/07_train.ipynb #e69687fc
 @dataclass
 class TrainState:
     "Everything `fit` works with; `save_state` writes the part that changes."
@@ -411,7 +411,7 @@ class TrainState:
         "What is evaluated: the averaged weights, if there are any."
         return self.model if self.average is None else self.average
 
-# %% ../nbs/07_train.ipynb #728c3cab
+# %% ../nbs/07_train.ipynb #d1f90f36
 def own_settings(
     model: nn.Module,
     data: Any,
@@ -426,7 +426,7 @@ def own_settings(
         return facts | {"batch_size": data.batch_size} | (asdict(data.augment) if isinstance(data.augment, Augment) else {})
     return facts
 
-# %% ../nbs/07_train.ipynb #262e32ed
+# %% ../nbs/07_train.ipynb #74a5598e
 def refuse_misplaced(
     settings: dict[str, Any],  # as given to `fit`
     facts: dict[str, Any],  # `own_settings`
@@ -443,7 +443,7 @@ def refuse_misplaced(
         if (section == "transform" or name == "batch_size") and not hasattr(data, "with_settings") and not isinstance(data, ImageData):
             raise ValueError(f"{name}={value!r} was given to fit, but this data brings its own batches; use ImageData, or set it in the loader")
 
-# %% ../nbs/07_train.ipynb #9ac5bb35
+# %% ../nbs/07_train.ipynb #dd66ba1e
 def count_batches(
     part: Iterable,
 ) -> int:
@@ -473,7 +473,7 @@ def fingerprint(
         facts["checksum"] = zlib.crc32(some.cpu().numpy().tobytes(), zlib.crc32(part.labels.cpu().numpy().tobytes()))
     return facts
 
-# %% ../nbs/07_train.ipynb #9c2aaced
+# %% ../nbs/07_train.ipynb #24bf4736
 def place(
     part: Any,  # ImageSet, StreamedSet, any iterable of batches, or None
     config: Config,
@@ -493,7 +493,7 @@ def place(
         return part.with_settings(shuffle=False, augment=None, **share)
     return part.with_settings(shuffle=True, augment=Augment(**config.transform.model_dump()), seed=config.training.seed, **share)
 
-# %% ../nbs/07_train.ipynb #3df6ce2b
+# %% ../nbs/07_train.ipynb #01974eb4
 def batch_groups(
     state: TrainState,
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:  # the batches of one optimizer step
@@ -514,7 +514,7 @@ def batch_groups(
         yield group
         state.seconds[0] += time.perf_counter() - began
 
-# %% ../nbs/07_train.ipynb #bd4b3338
+# %% ../nbs/07_train.ipynb #8a319202
 def check_batch(
     images: Tensor,
     labels: Tensor,
@@ -531,7 +531,7 @@ def check_batch(
     if labels.ndim == 1 and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < K:
         raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {K} classes: 0 to {K - 1}; build it with more")
 
-# %% ../nbs/07_train.ipynb #2481b9f1
+# %% ../nbs/07_train.ipynb #7ee886ff
 def small_side(
     config: Config,
     epoch: int,  # counted from 0
@@ -540,7 +540,7 @@ def small_side(
     sizes, share, done = config.training.small_sizes, config.training.small_share, epoch / config.training.epochs
     return None if not sizes or done >= share else sizes[int(done / share * len(sizes))]
 
-# %% ../nbs/07_train.ipynb #40c5e00b
+# %% ../nbs/07_train.ipynb #bf5d4b32
 def shrink(
     images: Tensor,  # `(B, C, H, W)`
     side: int | None,  # in pixels; None: nothing happens
@@ -564,7 +564,7 @@ def taking_any_size(
         if grows:
             model.patch_embed.any_size = False
 
-# %% ../nbs/07_train.ipynb #dd80eb1d
+# %% ../nbs/07_train.ipynb #1dcc3590
 def train_step(
     state: TrainState,
     group: list[tuple[Tensor, Tensor]],  # batches of images and labels
@@ -591,7 +591,7 @@ def train_step(
     state.batch += len(group)
     return step_loss
 
-# %% ../nbs/07_train.ipynb #e52a531c
+# %% ../nbs/07_train.ipynb #1f18c714
 def move_weights(
     state: TrainState,
 ) -> None:
@@ -612,7 +612,7 @@ def move_weights(
     if state.average is not None:
         update_average(state.average, state.model, t.ema, progress.step)
 
-# %% ../nbs/07_train.ipynb #fc7185b6
+# %% ../nbs/07_train.ipynb #564d4d3a
 def read_losses(
     state: TrainState,
 ) -> None:
@@ -631,7 +631,7 @@ def read_losses(
         state.progress.writer.add_scalar("step/loss", mean, state.progress.step)
         state.progress.writer.add_scalar("step/lr", state.progress.lr, state.progress.step)
 
-# %% ../nbs/07_train.ipynb #908d87c9
+# %% ../nbs/07_train.ipynb #eeb7dcd0
 def explain_divergence(state: TrainState, step: int, value: float) -> str:
     "One sentence: the step, and the settings most likely at fault."
     c = state.config
@@ -642,7 +642,7 @@ def explain_divergence(state: TrainState, step: int, value: float) -> str:
     return (f"the loss became {value} at step {step} (epoch {state.progress.epoch + 1}); most likely at fault: {', '.join(suspects)}; "
             f"try lr={c.optimizer.lr / 10:g}, or look for images or labels that are not finite")  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #2548e5a0
+# %% ../nbs/07_train.ipynb #85c898ed
 def seed_everything(
     seed: int,
 ) -> None:
@@ -664,7 +664,7 @@ def random_states(
         "device": getattr(torch, device.type).get_rng_state() if device.type in ("cuda", "mps") else None,
     }
 
-# %% ../nbs/07_train.ipynb #1baaa3e7
+# %% ../nbs/07_train.ipynb #4bd07b58
 def restore_random_states(
     states: dict[str, Any],  # from `random_states`
     device: torch.device,
@@ -676,7 +676,7 @@ def restore_random_states(
     if states["device"] is not None and device.type in ("cuda", "mps"):
         getattr(torch, device.type).set_rng_state(states["device"])
 
-# %% ../nbs/07_train.ipynb #0a6f2ee5
+# %% ../nbs/07_train.ipynb #f1f322c3
 def write_safely(
     path: Path,
     content: bytes,
@@ -696,7 +696,7 @@ def write_safely(
             pass
         raise OSError(f"{path} could not be written ({error.strerror}); the run stops, and what was saved before is intact") from None
 
-# %% ../nbs/07_train.ipynb #c5173133
+# %% ../nbs/07_train.ipynb #a41a0ebd
 CHECKPOINT = "vit_from_scratch checkpoint 1"
 
 
@@ -727,7 +727,7 @@ def to_plain(value: Any) -> Any:
     "Tuples and tensors as lists."
     return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, (tuple, list)) else value
 
-# %% ../nbs/07_train.ipynb #ff9a2b70
+# %% ../nbs/07_train.ipynb #a8d3efe9
 CHECKPOINT_TYPES = {
     "format": str, "config": str, "arguments": str, "facts": dict, "weights": dict, "average": (dict, type(None)), "optimizers": list, "scaler": dict,
     "random": dict, "position": dict, "seconds": list, "sums": Tensor, "history": dict, "data": dict,
@@ -755,7 +755,7 @@ def read_checkpoint(
         raise ValueError(f"{path} is not a whole checkpoint: {', '.join(sorted(map(str, wrong)))} missing, unknown or of the wrong kind")
     return content
 
-# %% ../nbs/07_train.ipynb #123a4f70
+# %% ../nbs/07_train.ipynb #d991b4ad
 def check_same_run(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -774,7 +774,7 @@ def check_same_run(
     if changed:
         raise ValueError(f"the checkpoint belongs to other data: {', '.join(changed)}; a resumed run keeps its data")
 
-# %% ../nbs/07_train.ipynb #8b6f6a13
+# %% ../nbs/07_train.ipynb #0142afd9
 def load_optimizers(
     optimizers: list[torch.optim.Optimizer],
     saved: list[dict],  # their state dicts
@@ -788,7 +788,7 @@ def load_optimizers(
         for group, settings in zip(optimizer.param_groups, wanted, strict=True):
             group.update(settings, peak_lr=settings["lr"])
 
-# %% ../nbs/07_train.ipynb #849560e0
+# %% ../nbs/07_train.ipynb #03ddea5f
 def restore_state(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
@@ -814,7 +814,7 @@ def restore_state(
     if state.world.rank:
         torch.manual_seed(state.config.training.seed + progress.step + state.world.rank)
 
-# %% ../nbs/07_train.ipynb #1410bd34
+# %% ../nbs/07_train.ipynb #df64023e
 def find_resumed(
     config: Config | None,
     resume: str | Path | None,
@@ -832,7 +832,7 @@ def find_resumed(
         raise ValueError(f"resume={str(resume)!r} would overwrite the newer last.pth beside it; copy it into a folder of its own first")
     return path
 
-# %% ../nbs/07_train.ipynb #5c35643e
+# %% ../nbs/07_train.ipynb #34a67041
 def gather_settings(
     model: nn.Module,
     data: Any,
@@ -850,7 +850,7 @@ def gather_settings(
     refuse_misplaced(settings, facts, data)
     return with_settings(base, **{**facts, **settings, "resume_path": None})  # which run was gone on with is no setting of this one
 
-# %% ../nbs/07_train.ipynb #9b207dc4
+# %% ../nbs/07_train.ipynb #631b0003
 def keep_buffers() -> bool:  # whether the C library took the advice: only glibc does
     "Ask the C library to keep freed memory for the next step instead of giving it back to the kernel (mallopt(3))."
     mmap_threshold, trim_threshold = -3, -1  # names of the options in malloc.h
@@ -860,7 +860,7 @@ def keep_buffers() -> bool:  # whether the C library took the advice: only glibc
         return False
     return bool(advise(mmap_threshold, 2**30)) and bool(advise(trim_threshold, -1))
 
-# %% ../nbs/07_train.ipynb #7551d17b
+# %% ../nbs/07_train.ipynb #85277e81
 def set_up(
     model: nn.Module,
     data: Any,
@@ -892,7 +892,7 @@ def set_up(
         fingerprint(train, num_batches), sums=torch.zeros(3, device=device),
     )  # fmt: skip
 
-# %% ../nbs/07_train.ipynb #0dbec0b4
+# %% ../nbs/07_train.ipynb #fa5771c3
 def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -> nn.Module:
     "The model as the loop calls it: shared between processes, compiled; names of weights stay those of the model."
     forward = model
@@ -909,7 +909,7 @@ def describe_model(model: nn.Module, train: Any) -> None:
     if isinstance(model, ViT) and model.classes is not None:
         model.classes = (*model.classes, *(f"class {k}" for k in range(len(model.classes), model.arguments["num_classes"])))
 
-# %% ../nbs/07_train.ipynb #e0a1b8d6
+# %% ../nbs/07_train.ipynb #85821d98
 def open_run(
     state: TrainState,
     checkpoint: dict[str, Any] | None,
@@ -929,7 +929,7 @@ def open_run(
     if state.world.rank == 0:
         open_folder(state, folder)
 
-# %% ../nbs/07_train.ipynb #56b43f09
+# %% ../nbs/07_train.ipynb #19efc005
 def open_folder(state: TrainState, folder: Path) -> None:
     "Everything that a run writes before its first step."
     try:
@@ -944,7 +944,7 @@ def open_folder(state: TrainState, folder: Path) -> None:
 
         state.progress.writer = SummaryWriter(folder, purge_step=state.progress.step + 1 if state.progress.step else None)
 
-# %% ../nbs/07_train.ipynb #b5ecc716
+# %% ../nbs/07_train.ipynb #4fc6925c
 VALID = ("loss", "accuracy", "precision", "recall", "f1")
 COLUMNS = ("epoch", "step", "train_loss", "train_accuracy", *(f"valid_{k}" for k in VALID), "lr", "images_per_second", "data_seconds", "seconds")
 
@@ -967,7 +967,7 @@ def write_row(state: TrainState, row: dict[str, Any]) -> None:
         if name not in ("epoch", "step") and value is not None:
             state.progress.writer.add_scalar(f"epoch/{name}", value, row["step"])
 
-# %% ../nbs/07_train.ipynb #fb77293d
+# %% ../nbs/07_train.ipynb #ecab8e3b
 @contextmanager
 def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     "Let the first Ctrl-C wait for the end of the step; a second one strikes at once."
@@ -991,7 +991,7 @@ def hold_interrupt() -> Iterator[list[bool]]:  # empty until Ctrl-C is pressed
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../nbs/07_train.ipynb #6dbed650
+# %% ../nbs/07_train.ipynb #fa281f03
 def tell(
     state: TrainState,
     event: str,  # "start", "step", "epoch" or "end"
@@ -1015,7 +1015,7 @@ def bar(
     done = state.batch // state.config.training.grad_accumulation
     return tqdm(groups, f"epoch {p.epoch + 1}/{p.epochs}{known}", p.steps_per_epoch, leave=False, disable=hidden, initial=done, unit="step")
 
-# %% ../nbs/07_train.ipynb #eed28d69
+# %% ../nbs/07_train.ipynb #1d7d202f
 SAVE_EVERY = 600.0  # seconds between two checkpoints within an epoch
 
 
@@ -1043,7 +1043,7 @@ def halted(
         return wanted
     return not state.losses and float(state.world.sum(torch.tensor(float(wanted), device=state.device))) > 0
 
-# %% ../nbs/07_train.ipynb #5a2bc4e2
+# %% ../nbs/07_train.ipynb #4968686f
 def end_epoch(
     state: TrainState,
 ) -> None:
@@ -1068,7 +1068,7 @@ def end_epoch(
     write_row(state, row)
     tell(state, "epoch")
 
-# %% ../nbs/07_train.ipynb #e0ba5663
+# %% ../nbs/07_train.ipynb #c605fb03
 def close_run(
     state: TrainState,
     pressed: list[bool],  # from `hold_interrupt`
@@ -1085,7 +1085,7 @@ def close_run(
         raise KeyboardInterrupt
     finish(state)
 
-# %% ../nbs/07_train.ipynb #01cc4c66
+# %% ../nbs/07_train.ipynb #23793b3c
 def finish(
     state: TrainState,
 ) -> None:
@@ -1102,7 +1102,7 @@ def finish(
     if progress.writer is not None:
         progress.writer.close()
 
-# %% ../nbs/07_train.ipynb #99eaf053
+# %% ../nbs/07_train.ipynb #1d7232f6
 def fit(
     model: nn.Module,  # a ViT, or any module from images to logits; trained in place
     data: Any,  # ImageData, ImageSet, or any iterable of `(images, labels)` batches
@@ -1137,7 +1137,7 @@ def fit(
         close_run(state, pressed)
     return state.progress.history
 
-# %% ../nbs/07_train.ipynb #b4293a04
+# %% ../nbs/07_train.ipynb #b8ddae17
 def make_model(
     config: Config,
     data: ImageData,
@@ -1161,7 +1161,7 @@ def make_model(
     describe_model(model, data)
     return model
 
-# %% ../nbs/07_train.ipynb #367c4fcd
+# %% ../nbs/07_train.ipynb #61592675
 @dataclass
 class Run:
     "A run opened from its folder."
@@ -1181,7 +1181,7 @@ def read_test(
     found = json.loads((folder / "test.json").read_text())
     return Metrics(**{**found, "confusion": torch.tensor(found["confusion"])})
 
-# %% ../nbs/07_train.ipynb #c1066807
+# %% ../nbs/07_train.ipynb #cc2d5f1d
 def load_run(
     path: str | Path,  # a run folder, or a checkpoint in it
     which: str = "best",  # in a folder: "best" or "last"
@@ -1204,7 +1204,7 @@ def load_run(
         raise ValueError(f"{path} cannot be used: {str(error).splitlines()[0]}") from None
     return Run(model.eval(), config, history, path)
 
-# %% ../nbs/07_train.ipynb #cfb7ecb6
+# %% ../nbs/07_train.ipynb #851248f6
 @dataclass(frozen=True)
 class Estimate:
     "What a run will take."
@@ -1238,7 +1238,7 @@ def free_memory(
         pass
     return min(free, default=None)
 
-# %% ../nbs/07_train.ipynb #55e915ee
+# %% ../nbs/07_train.ipynb #3347f516
 def count_saved_values(
     arguments: dict[str, Any],  # of the ViT
     fused: bool = True,  # attention that never stores its weights
@@ -1257,7 +1257,7 @@ def count_tokens(arguments: dict[str, Any]) -> int:
     "Tokens `T` of an image: patches, class token, registers."
     return (arguments["image_size"] // arguments["patch_size"]) ** 2 + (arguments["pool"] == "cls") + arguments["num_registers"]
 
-# %% ../nbs/07_train.ipynb #e4c42cb4
+# %% ../nbs/07_train.ipynb #389a6451
 def model_arguments(
     config: Config,
     image_size: int,  # of the data, used where the configuration leaves it open, as are the next two
@@ -1283,7 +1283,7 @@ def memory_needed(
     saved = config.training.batch_size * count_saved_values(arguments, fused, mixed=precision != torch.float32)
     return int(4 * (copies * count_parameters(**arguments) + saved))
 
-# %% ../nbs/07_train.ipynb #bcadd2d0
+# %% ../nbs/07_train.ipynb #fd86beec
 @functools.lru_cache(maxsize=64)
 def measure_speed(
     arguments: tuple[tuple[str, Any], ...],  # of a ViT, as sorted pairs
@@ -1310,7 +1310,7 @@ def measure_speed(
         times.append(time.perf_counter() - began)
     return min(times) / size / work
 
-# %% ../nbs/07_train.ipynb #b7314116
+# %% ../nbs/07_train.ipynb #b1cb4ba0
 def estimate(
     config: Config,
     num_images: int,  # of the training part

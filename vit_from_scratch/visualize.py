@@ -8,7 +8,7 @@ __all__ = ['STYLE', 'AUGMENTATION_STEPS', 'overlay', 'plot_cls_attention', 'plot
            'plot_logit_lens', 'plot_history', 'plot_confusion', 'plot_predictions', 'augmented', 'telling_draw',
            'plot_augmentations', 'plot_pointing', 'data_figures', 'model_figures', 'run_figures']
 
-# %% ../nbs/09_visualize.ipynb #b0780a64
+# %% ../nbs/09_visualize.ipynb #85de6427
 import threading
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -38,7 +38,7 @@ from vit_from_scratch.interpret import (
 )
 from .vit import ViT, evaluating
 
-# %% ../nbs/09_visualize.ipynb #f232df09
+# %% ../nbs/09_visualize.ipynb #229a5e93
 STYLE = "vit_from_scratch.static.lesson"  # matplotlib's name of this package's style sheet
 
 
@@ -63,7 +63,7 @@ def _figure(rows: int, columns: int, width: float, height: float, **settings) ->
         axes = figure.subplots(rows, columns, squeeze=False, **settings)
     return figure, axes
 
-# %% ../nbs/09_visualize.ipynb #4a6e090f
+# %% ../nbs/09_visualize.ipynb #265f4534
 def _array(values: Tensor | np.ndarray | Sequence) -> np.ndarray:
     return values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, dtype=float)
 
@@ -81,7 +81,7 @@ def _pictures(images: Tensor, model=None) -> np.ndarray:
     pixels = pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels[:, :3]
     return pixels.clamp(0, 1).permute(0, 2, 3, 1).numpy()
 
-# %% ../nbs/09_visualize.ipynb #a6648788
+# %% ../nbs/09_visualize.ipynb #c1975c19
 def _tile(axis: Axes, values: Tensor | np.ndarray, title: str = "", **settings):
     "One map without axes; returns what a colour bar needs."
     drawn = axis.imshow(_array(values), **settings)
@@ -89,7 +89,7 @@ def _tile(axis: Axes, values: Tensor | np.ndarray, title: str = "", **settings):
     axis.spines[:].set_visible(False)
     return drawn
 
-# %% ../nbs/09_visualize.ipynb #4f93a9e6
+# %% ../nbs/09_visualize.ipynb #32a16e65
 def _mosaic(axis: Axes, tiles: Tensor | np.ndarray, **settings):
     "Tiles `(rows, columns, r, c)` side by side, one empty cell between them; returns what a colour bar needs."
     rows, columns, height, width = tiles.shape
@@ -102,7 +102,7 @@ def _mosaic(axis: Axes, tiles: Tensor | np.ndarray, **settings):
     axis.spines[:].set_visible(False)
     return drawn
 
-# %% ../nbs/09_visualize.ipynb #fdd5a3b7
+# %% ../nbs/09_visualize.ipynb #68dc71b2
 def overlay(
     axis: Axes,  # where to draw
     picture: np.ndarray,  # `(H, W, 3)` in [0, 1]
@@ -118,7 +118,7 @@ def overlay(
     axis.spines[:].set_visible(False)
     return axis.imshow(values, extent=place, vmin=0, vmax=limit or values.max() or 1, alpha=opacity, interpolation="nearest")
 
-# %% ../nbs/09_visualize.ipynb #0635cdc4
+# %% ../nbs/09_visualize.ipynb #d3617863
 @_house
 def plot_cls_attention(
     model,  # a ViT
@@ -140,7 +140,7 @@ def plot_cls_attention(
     figure.suptitle(f"attention of the readout in block {block % model.arguments['depth']}, weights sum to 1 over all tokens")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #41cd3ba4
+# %% ../nbs/09_visualize.ipynb #8336d0ef
 @_house
 def plot_attention_wall(
     model,  # a ViT
@@ -160,7 +160,7 @@ def plot_attention_wall(
     figure.colorbar(drawn, label="share of each tile's largest weight" if own_scale else "attention weight", shrink=0.8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #23fe6547
+# %% ../nbs/09_visualize.ipynb #6db10797
 @_house
 def plot_rollout(
     model,  # a ViT
@@ -181,7 +181,7 @@ def plot_rollout(
     figure.suptitle(f"attention rollout, heads joined by …{f' (discard {discard})' if discard else ''}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #b3ce1967
+# %% ../nbs/09_visualize.ipynb #a92474d8
 @_house
 def plot_relevance(
     model,  # a ViT
@@ -202,7 +202,7 @@ def plot_relevance(
     figure.suptitle("what speaks for …")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #8d3d934d
+# %% ../nbs/09_visualize.ipynb #33fa7823
 @_house
 def plot_pos_similarity(
     model,  # a ViT with positions
@@ -215,7 +215,7 @@ def plot_pos_similarity(
     figure.colorbar(drawn, label="cosine similarity of position embeddings", shrink=0.8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #7b99f0f8
+# %% ../nbs/09_visualize.ipynb #085ea140
 @_house
 def plot_pos_norms(
     model,  # a ViT with positions
@@ -228,7 +228,7 @@ def plot_pos_norms(
     figure.colorbar(drawn, label="Euclidean norm")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #a5e813f6
+# %% ../nbs/09_visualize.ipynb #9872155f
 @_house
 def plot_filters(
     model,  # a ViT
@@ -249,7 +249,7 @@ def plot_filters(
     figure.suptitle(f"first {num} principal components of the patch embedding")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #898d9770
+# %% ../nbs/09_visualize.ipynb #8faf9b40
 @_house
 def plot_attention_distance(
     model,  # a ViT
@@ -271,7 +271,7 @@ def plot_attention_distance(
     axis.legend(loc="best", fontsize=8)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #8e419e7b
+# %% ../nbs/09_visualize.ipynb #ba9da720
 @_house
 def plot_logit_lens(
     model,  # a ViT
@@ -297,7 +297,7 @@ def plot_logit_lens(
     figure.suptitle(f"logit lens: probability of {names[chosen]!r}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #ded7d525
+# %% ../nbs/09_visualize.ipynb #92b049f0
 def _curves(axis: Axes, rows: Sequence[dict], names: dict[str, str], title: str, **settings) -> None:
     "Lines of the named columns against the epoch; columns without numbers are left out."
     epochs = [row["epoch"] for row in rows]
@@ -309,7 +309,7 @@ def _curves(axis: Axes, rows: Sequence[dict], names: dict[str, str], title: str,
     if axis.lines:
         axis.legend(fontsize=8)
 
-# %% ../nbs/09_visualize.ipynb #cd8b852c
+# %% ../nbs/09_visualize.ipynb #aef4d8c4
 @_house
 def plot_history(
     history,  # a training history with `.rows`, or the rows themselves: one dict per epoch
@@ -326,7 +326,7 @@ def plot_history(
     _curves(axes[1, 1], rows, {"lr": "at the end of the epoch"}, "learning rate", ylabel="learning rate")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #a98b8206
+# %% ../nbs/09_visualize.ipynb #a31b7b18
 @_house
 def plot_confusion(
     confusion: Tensor | np.ndarray,  # `(K, K)` counts, rows true, columns predicted
@@ -347,7 +347,7 @@ def plot_confusion(
     axes[0, 0].tick_params(axis="y", rotation=0)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #1562de78
+# %% ../nbs/09_visualize.ipynb #c4607d06
 @_house
 def plot_predictions(
     images: Tensor,  # `(B, C, H, W)`: bytes or in [0, 1]
@@ -373,7 +373,7 @@ def plot_predictions(
             axis.spines[:].set(visible=True, color="#d55e00", linewidth=3)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #2c7165d3
+# %% ../nbs/09_visualize.ipynb #b52f41d6
 AUGMENTATION_STEPS = {  # setting of `Augment` -> strengths drawn, weak to strong
     "crop_padding": (2, 4, 6, 8),
     "random_resized_crop": ((0.8, 0.8), (0.6, 0.6), (0.4, 0.4), (0.2, 0.2)),
@@ -384,7 +384,7 @@ AUGMENTATION_STEPS = {  # setting of `Augment` -> strengths drawn, weak to stron
     "cutmix": (0.2, 1.0, 2.0, 8.0),
 }
 
-# %% ../nbs/09_visualize.ipynb #5857c339
+# %% ../nbs/09_visualize.ipynb #3c9d7e59
 def augmented(
     images: Tensor,  # `(B, C, H, W)` uint8; the first is drawn, the others serve as partners for mixing
     setting: str,  # a key of `AUGMENTATION_STEPS`
@@ -396,7 +396,7 @@ def augmented(
     labels, generator = torch.zeros(len(images), dtype=torch.long), torch.Generator().manual_seed(seed)
     return Augment(**settings)(images, labels, generator, 2)[0][0]
 
-# %% ../nbs/09_visualize.ipynb #f9ae1f8f
+# %% ../nbs/09_visualize.ipynb #062d1406
 def telling_draw(
     images: Tensor,  # `(B, C, H, W)` uint8
     setting: str,  # a key of `AUGMENTATION_STEPS`
@@ -410,7 +410,7 @@ def telling_draw(
             return candidate
     return seed
 
-# %% ../nbs/09_visualize.ipynb #4834e6df
+# %% ../nbs/09_visualize.ipynb #1d5cca06
 @_house
 def plot_augmentations(
     images: Tensor,  # `(B, C, H, W)` uint8, at least two; the first is drawn
@@ -431,7 +431,7 @@ def plot_augmentations(
         row[0].set_ylabel(setting.replace("_", " ").replace(" magnitude", "\nmagnitude"), rotation=0, ha="right", va="center", fontsize=9)
     return figure
 
-# %% ../nbs/09_visualize.ipynb #fb778065
+# %% ../nbs/09_visualize.ipynb #27c768fe
 @_house
 def plot_pointing(
     tables: dict[str, dict[str, list[float]]],  # name -> method -> score at each block, as `pointing_table` gives them
@@ -448,7 +448,7 @@ def plot_pointing(
     figure.suptitle(f"hottest patch on the object? chance is {chance:.2f}")
     return figure
 
-# %% ../nbs/09_visualize.ipynb #add6301d
+# %% ../nbs/09_visualize.ipynb #ec166f50
 def _answers(model, batches, limit: int) -> tuple[Tensor, Tensor]:
     "Probabilities and labels of the first `limit` images or a few more, on the CPU."
     found = []
@@ -467,7 +467,7 @@ def _part(data):
     part = data if valid is None else valid
     return part.with_settings(augment=None, shuffle=True, rank=0, world_size=1) if hasattr(part, "with_settings") else part
 
-# %% ../nbs/09_visualize.ipynb #ac7d1ffd
+# %% ../nbs/09_visualize.ipynb #8640665f
 def data_figures(
     model: torch.nn.Module,  # any classifier
     data,  # data with `.valid`, or any iterable of `(images, labels)` batches
@@ -485,7 +485,7 @@ def data_figures(
     shown, truth = _answers(model, [(images, truth)], 24)
     return {"confusion": plot_confusion(confusion, classes), "predictions": plot_predictions(pixels, shown, truth, classes)}
 
-# %% ../nbs/09_visualize.ipynb #2b189c9d
+# %% ../nbs/09_visualize.ipynb #04501d47
 def model_figures(
     model,  # a ViT
     images: Tensor,  # `(B, C, H, W)`, normalised
@@ -507,7 +507,7 @@ def model_figures(
         figures |= {"pos_similarity": plot_pos_similarity(model), "pos_norms": plot_pos_norms(model)}
     return figures
 
-# %% ../nbs/09_visualize.ipynb #8670ccef
+# %% ../nbs/09_visualize.ipynb #80c741b5
 def run_figures(
     progress,  # what `fit` passes to a callback: `.event .model .data .valid .history .run_dir .writer`
 ) -> None:

@@ -6,7 +6,7 @@
 __all__ = ['SIZES', 'FACTS', 'EPS_OF', 'reset_parameters', 'ViT', 'evaluating', 'parameters_by_part', 'count_parameters',
            'count_multiply_adds', 'summary', 'save_weights', 'rename_weights', 'load_weights', 'load_model']
 
-# %% ../nbs/04_vit.ipynb #b74c9ac4
+# %% ../nbs/04_vit.ipynb #3bb36d7d
 import inspect
 import json
 import math
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from .encoder import EncoderBlock
 from .patch_embedding import PatchEmbedding, resize_pos_embed, sincos_2d
 
-# %% ../nbs/04_vit.ipynb #e22f661f
+# %% ../nbs/04_vit.ipynb #a7fad10f
 def _check_arguments(num_classes, mlp_ratio, depth, num_registers, pos_embed, pool, dropout, attn_dropout, drop_path, norm_eps, **_checked_by_the_parts):
     if min(num_classes, depth) < 1 or num_registers < 0:
         raise ValueError(f"num_classes={num_classes} and depth={depth} must be positive, num_registers={num_registers} not negative")
@@ -35,7 +35,7 @@ def _check_arguments(num_classes, mlp_ratio, depth, num_registers, pos_embed, po
     if pool not in ("cls", "avg"):
         raise ValueError(f"pool={pool!r}: choose 'cls' or 'avg'")
 
-# %% ../nbs/04_vit.ipynb #dd3361eb
+# %% ../nbs/04_vit.ipynb #3ee12b77
 def _grid(image_size: int | tuple[int, int], patch_size: int, **_other) -> tuple[int, int]:
     "Patches down and across, of a ViT's arguments"
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -43,7 +43,7 @@ def _grid(image_size: int | tuple[int, int], patch_size: int, **_other) -> tuple
         raise ValueError(f"an image of {height}x{width} pixels cannot be cut into whole patches of {patch_size}x{patch_size}: choose a patch_size that divides both sides")
     return height // patch_size, width // patch_size
 
-# %% ../nbs/04_vit.ipynb #93885f7b
+# %% ../nbs/04_vit.ipynb #94807ed4
 def _position_table(kind: str, grid_size: tuple[int, int], num_prefix_tokens: int, embed_dim: int) -> nn.Parameter | None:
     if kind == "none":
         return None
@@ -52,7 +52,7 @@ def _position_table(kind: str, grid_size: tuple[int, int], num_prefix_tokens: in
         table[0, num_prefix_tokens:] = sincos_2d(grid_size, embed_dim)
     return nn.Parameter(table, requires_grad=kind == "learned")
 
-# %% ../nbs/04_vit.ipynb #fcb9abae
+# %% ../nbs/04_vit.ipynb #ab7ea8a0
 def reset_parameters(
     model: nn.Module,  # changed in place
     std: float = 0.02,  # standard deviation of the matrices, tokens and positions
@@ -64,7 +64,7 @@ def reset_parameters(
         elif p.ndim > 1 and p.requires_grad:
             nn.init.trunc_normal_(p, std=std, a=-2 * std, b=2 * std)
 
-# %% ../nbs/04_vit.ipynb #e9667444
+# %% ../nbs/04_vit.ipynb #234a8a30
 SIZES = {  # ViT paper, table 1; Ti and S: Touvron et al. 2021 (DeiT), table 1
     "Ti": dict(embed_dim=192, depth=12, num_heads=3),
     "S": dict(embed_dim=384, depth=12, num_heads=6),
@@ -73,7 +73,7 @@ SIZES = {  # ViT paper, table 1; Ti and S: Touvron et al. 2021 (DeiT), table 1
     "H": dict(embed_dim=1280, depth=32, num_heads=16),
 }
 
-# %% ../nbs/04_vit.ipynb #68c0e879
+# %% ../nbs/04_vit.ipynb #e8c7d42d
 class ViT(nn.Module):
     "Vision Transformer: images `(B, C, H, W)` to logits `(B, K)` (ViT paper, section 3.1)."
 
@@ -146,7 +146,7 @@ class ViT(nn.Module):
         "A trained model that comes with the package, in evaluation mode."
         return load_model(_shipped_file(name))
 
-# %% ../nbs/04_vit.ipynb #479196d9
+# %% ../nbs/04_vit.ipynb #b11f4f18
 @contextmanager
 def evaluating(
     model: nn.Module,
@@ -161,7 +161,7 @@ def evaluating(
         for module, mode in modes:
             module.training = mode
 
-# %% ../nbs/04_vit.ipynb #e1ccfd3f
+# %% ../nbs/04_vit.ipynb #6f7abe39
 def _complete(arguments: dict) -> dict:
     "The arguments of a ViT with the defaults filled in; an unknown name is refused"
     bound = inspect.signature(ViT).bind(**arguments)
@@ -169,7 +169,7 @@ def _complete(arguments: dict) -> dict:
     _check_arguments(**bound.arguments)
     return bound.arguments
 
-# %% ../nbs/04_vit.ipynb #ea893a5a
+# %% ../nbs/04_vit.ipynb #da4e603b
 def parameters_by_part(
     **arguments,  # those of `ViT`, same defaults
 ) -> dict[str, int]:  # part of the model → number of parameters
@@ -195,7 +195,7 @@ def count_parameters(
     "Number of parameters of a ViT, fixed sin-cos positions included, from a formula: no model is built."
     return sum(parameters_by_part(**arguments).values())
 
-# %% ../nbs/04_vit.ipynb #020c4972
+# %% ../nbs/04_vit.ipynb #3188c56e
 def count_multiply_adds(
     **arguments,  # those of `ViT`, same defaults
 ) -> int:
@@ -209,7 +209,7 @@ def count_multiply_adds(
     attention = T * D * 3 * D + 2 * T * T * D + T * D * D
     return N * a["in_channels"] * a["patch_size"] ** 2 * D + L * attention + finished * 2 * D * hidden + D * a["num_classes"]
 
-# %% ../nbs/04_vit.ipynb #77ce37b3
+# %% ../nbs/04_vit.ipynb #810c03a9
 def summary(
     model: ViT,
     batch_size: int = 1,  # images in the imaginary batch
@@ -224,7 +224,7 @@ def summary(
     table.total_mult_adds = batch_size * count_multiply_adds(**model.arguments)  # torchinfo does not see attention's products
     return table
 
-# %% ../nbs/04_vit.ipynb #c3de95a9
+# %% ../nbs/04_vit.ipynb #567db476
 FACTS = ("arguments", "classes", "mean", "std")  # what a weights file says about its model
 
 
@@ -249,7 +249,7 @@ def _plain(value):
     value = value.tolist() if hasattr(value, "tolist") else value
     return list(value) if isinstance(value, tuple) else value
 
-# %% ../nbs/04_vit.ipynb #a702b303
+# %% ../nbs/04_vit.ipynb #5de91da1
 EPS_OF = {"timm": 1e-6, "torchvision": 1e-6, "huggingface": 1e-12}  # LayerNorm's epsilon in each library's ViT
 _RENAMES = {
     "timm": [],
@@ -269,7 +269,7 @@ _RENAMES = {
     ],
 }
 
-# %% ../nbs/04_vit.ipynb #580c5226
+# %% ../nbs/04_vit.ipynb #5b4c357b
 def rename_weights(
     state: Mapping[str, Tensor],  # a state dict of timm, torchvision, Hugging Face or this package
 ) -> tuple[dict[str, Tensor], str]:  # the same tensors under our names, and the library they came from
@@ -290,7 +290,7 @@ def rename_weights(
         renamed[name.replace(".q.", ".qkv.")] = torch.cat([renamed.pop(name.replace(".q.", f".{part}.")) for part in "qkv"])
     return renamed, layout
 
-# %% ../nbs/04_vit.ipynb #54e1c460
+# %% ../nbs/04_vit.ipynb #6e06980a
 def _read_file(path: Path) -> tuple[dict, dict]:
     "State dict and known facts of a weights file, a run's checkpoint or a run folder"
     if path.is_dir():
@@ -313,7 +313,7 @@ def _read_file(path: Path) -> tuple[dict, dict]:
         raise ValueError(f"{path} is not a weights file that can be read safely (safetensors, or torch with weights only): {error}") from error
     return state, {}
 
-# %% ../nbs/04_vit.ipynb #17397e57
+# %% ../nbs/04_vit.ipynb #d4db5487
 def _read_library(source: str) -> tuple[nn.Module, dict]:
     "A pretrained model of another library, and what is known about it"
     library, _, name = source.partition(":")
@@ -336,7 +336,7 @@ def _read_library(source: str) -> tuple[nn.Module, dict]:
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{source} cannot be opened as a ViT of {library}: {error}") from error
 
-# %% ../nbs/04_vit.ipynb #5e72ac04
+# %% ../nbs/04_vit.ipynb #500674cb
 def _read_source(source: Mapping[str, Tensor] | str | Path) -> tuple[Mapping[str, Tensor], dict, nn.Module | None]:
     "State dict, known facts, and the other library's model if there is one"
     if isinstance(source, Mapping):
@@ -348,7 +348,7 @@ def _read_source(source: Mapping[str, Tensor] | str | Path) -> tuple[Mapping[str
     own = path.is_file() or any(path.glob("*.pth"))
     return *_read_file(_shipped_file(str(source)) if str(source) in _shipped_names() and not own else path), None
 
-# %% ../nbs/04_vit.ipynb #7b08c6be
+# %% ../nbs/04_vit.ipynb #a9d4b47b
 @torch.no_grad()
 def _check_same_function(model: "ViT", theirs: nn.Module, state: dict, facts: dict, source: str) -> None:
     "Equal names and shapes are not yet an equal function (another activation, head count or pooling): compare logits"
@@ -361,7 +361,7 @@ def _check_same_function(model: "ViT", theirs: nn.Module, state: dict, facts: di
     if (given - wanted).abs().max() > 1e-4 * wanted.abs().max():
         raise ValueError(f"the weights of {source} fit this ViT, but its function is another one (head count, activation, pooling or norms differ)")
 
-# %% ../nbs/04_vit.ipynb #35fdb786
+# %% ../nbs/04_vit.ipynb #1c26a1a9
 def _positions_for(model: "ViT", positions: Tensor, resize: bool, old_grid: tuple[int, int] | None) -> Tensor:
     "Positions of another model, interpolated to this one's grid if `resize`; prefix tokens without a position get zeros"
     prefix, (rows, columns) = model.num_prefix_tokens, model.grid_size
@@ -380,7 +380,7 @@ def _positions_for(model: "ViT", positions: Tensor, resize: bool, old_grid: tupl
         positions = torch.cat([positions.new_zeros(1, prefix, positions.shape[2]), positions], dim=1)
     return resize_pos_embed(positions.to(torch.promote_types(positions.dtype, torch.float32)), grid, (rows, columns))
 
-# %% ../nbs/04_vit.ipynb #a92cc2ef
+# %% ../nbs/04_vit.ipynb #c0c50cfc
 def _first_mismatch(wanted: dict[str, Tensor], given: dict[str, Tensor]) -> str | None:
     "A sentence about the first tensor that is missing, of another size, or left over"
 
@@ -396,7 +396,7 @@ def _first_mismatch(wanted: dict[str, Tensor], given: dict[str, Tensor]) -> str 
     left_over = next((name for name in given if name not in wanted), None)
     return left_over and f"{left_over} ({show(given[left_over])}) is in the source and not in this model"
 
-# %% ../nbs/04_vit.ipynb #29f685d2
+# %% ../nbs/04_vit.ipynb #19516f4e
 def _adopt(model: "ViT", facts: dict, norm_eps: float, new_head: bool) -> None:
     "LayerNorm's epsilon, class names and pixel statistics of the source"
     for module in model.modules():
@@ -406,7 +406,7 @@ def _adopt(model: "ViT", facts: dict, norm_eps: float, new_head: bool) -> None:
     for key in ("mean", "std") if new_head else ("classes", "mean", "std"):
         setattr(model, key, facts.get(key) or getattr(model, key))
 
-# %% ../nbs/04_vit.ipynb #eea722df
+# %% ../nbs/04_vit.ipynb #d63200cc
 def load_weights(
     model: ViT,  # changed in place, and only if everything fits
     source: Mapping[str, Tensor] | str | Path,  # a state dict, a file, a run folder, a shipped model, or "timm:NAME", "torchvision:NAME", "hf:NAME" (pretrained, downloaded)
@@ -432,7 +432,7 @@ def load_weights(
     _adopt(model, facts, arguments.get("norm_eps") or facts.get("eps") or EPS_OF[library], new_head)
     return model
 
-# %% ../nbs/04_vit.ipynb #87273b31
+# %% ../nbs/04_vit.ipynb #355a389a
 def load_model(
     path: str | Path,  # a file that `save_weights` wrote
 ) -> ViT:
