@@ -390,7 +390,7 @@ class Preset(NamedTuple):
     measured: str  # the result it reached, with hardware and date; or that nobody has measured it yet
     settings: dict[str, Any]  # what differs from the defaults, by bare name
 
-# %% ../nbs/06_config.ipynb #7e5b2741
+# %% ../nbs/06_config.ipynb #17d92c10
 _small = dict(image_size=32, patch_size=4, embed_dim=128, depth=8, num_heads=4)
 _recipe = dict(
     algorithm="muon", muon_lr=0.006, lr=2e-3, weight_decay=0.05, warmup_epochs=1.0, schedule="cosine", min_lr=0.0, label_smoothing=0.1,
@@ -399,7 +399,7 @@ _recipe = dict(
 )  # fmt: skip
 PRESETS = {
     "shapes": Preset(
-        "built-in images of ten shapes in clutter; no download, about a minute and a half on two CPU cores",
+        "built-in images of ten shapes in clutter; no download, about a minute on two CPU cores",
         "test accuracy 0.995 with seed 0, 66 s from start to figures (two cores of an AMD EPYC with AVX2, 2026-11-23)",
         dict(image_size=32, patch_size=4, embed_dim=64, depth=4, num_heads=4, algorithm="muon", lr=2e-3, muon_lr=0.02, weight_decay=0.01, epochs=3,
              batch_size=128, warmup_epochs=0.3, name="shapes")),
