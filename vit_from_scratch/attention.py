@@ -34,10 +34,10 @@ def attend(
 def use_fused(
     x: Tensor,  # queries, keys, values or tokens `(..., T, d)`
 ) -> bool:
-    "Whether fused attention is expected to be faster than `attend`: everywhere but for short half-precision sequences on CPUs."
+    "Whether fused attention is expected to be faster than `attend`: everywhere but for short sequences on CPUs."
     if x.device.type != "cpu":
         return True
-    return x.dtype not in (torch.bfloat16, torch.float16) or x.shape[-2] > 1024
+    return x.shape[-2] > (1024 if x.dtype in (torch.bfloat16, torch.float16) else 128)
 
 # %% ../nbs/02_attention.ipynb #c6f47318
 class MultiHeadAttention(nn.Module):

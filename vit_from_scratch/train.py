@@ -4,17 +4,17 @@
 
 # %% auto #0
 __all__ = ['CHECKPOINT', 'CHECKPOINT_TYPES', 'VALID', 'COLUMNS', 'SAVE_EVERY', 'mps_answers', 'pick_device', 'cpu_has_bfloat16',
-           'pick_precision', 'is_matrix', 'orthogonalize', 'Muon', 'make_optimizer', 'make_schedule', 'set_rates',
-           'update_average', 'Metrics', 'make_meters', 'answers', 'evaluate', 'predict', 'History', 'Progress', 'World',
-           'join_world', 'TrainState', 'own_settings', 'refuse_misplaced', 'count_batches', 'fingerprint', 'place',
-           'batch_groups', 'check_batch', 'small_side', 'shrink', 'taking_any_size', 'train_step', 'move_weights',
-           'read_losses', 'explain_divergence', 'seed_everything', 'random_states', 'restore_random_states',
-           'write_safely', 'save_state', 'to_plain', 'read_checkpoint', 'check_same_run', 'load_optimizers',
-           'restore_state', 'find_resumed', 'gather_settings', 'keep_buffers', 'set_up', 'wrap', 'describe_model',
-           'open_run', 'open_folder', 'write_metrics', 'write_row', 'hold_interrupt', 'tell', 'bar', 'end_step',
-           'halted', 'end_epoch', 'close_run', 'finish', 'fit', 'make_model', 'Run', 'read_test', 'load_run',
-           'Estimate', 'free_memory', 'count_saved_values', 'count_tokens', 'model_arguments', 'memory_needed',
-           'measure_speed', 'estimate']
+           'pick_precision', 'is_matrix', 'orthogonalize', 'share_work', 'Muon', 'make_optimizer', 'make_schedule',
+           'set_rates', 'update_average', 'Metrics', 'make_meters', 'answers', 'evaluate', 'predict', 'History',
+           'Progress', 'World', 'join_world', 'TrainState', 'own_settings', 'refuse_misplaced', 'count_batches',
+           'fingerprint', 'place', 'batch_groups', 'check_batch', 'small_side', 'shrink', 'taking_any_size',
+           'train_step', 'move_weights', 'read_losses', 'explain_divergence', 'seed_everything', 'random_states',
+           'restore_random_states', 'write_safely', 'save_state', 'to_plain', 'read_checkpoint', 'check_same_run',
+           'load_optimizers', 'restore_state', 'find_resumed', 'gather_settings', 'keep_buffers', 'set_up', 'wrap',
+           'describe_model', 'open_run', 'open_folder', 'write_metrics', 'write_row', 'hold_interrupt', 'tell', 'bar',
+           'end_step', 'halted', 'end_epoch', 'close_run', 'finish', 'fit', 'make_model', 'Run', 'read_test',
+           'load_run', 'Estimate', 'free_memory', 'count_saved_values', 'count_tokens', 'model_arguments',
+           'memory_needed', 'measure_speed', 'estimate']
 
 # %% ../nbs/07_train.ipynb #0806c144
 import copy
@@ -117,6 +117,21 @@ def orthogonalize(
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
+# %% ../nbs/07_train.ipynb #b7c1e0d2
+def share_work(
+    f: Callable[[Tensor], Tensor],  # keeps the shape, and treats every row by itself
+    rows: Tensor,  # `(n, ...)`, the same in every process
+) -> Tensor:  # `f(rows)`
+    "Every process that trains along computes its part of the rows; then all of them have all."
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return f(rows)
+    whole = torch.zeros_like(rows)
+    parts = [part.tensor_split(dist.get_world_size())[dist.get_rank()] for part in (rows, whole)]
+    if len(parts[0]):
+        parts[1].copy_(f(parts[0]))
+    dist.all_reduce(whole)  # zeros from everyone else
+    return whole
+
 # %% ../nbs/07_train.ipynb #2e17f96e
 class Muon(torch.optim.Optimizer):
     "Momentum whose step has equally large directions, for matrices (Jordan et al. 2024); the same steps as `torch.optim.Muon`."
@@ -144,7 +159,7 @@ class Muon(torch.optim.Optimizer):
             mean.lerp_(p.grad, 1 - momentum)
         ahead = torch.stack([p.grad.lerp(mean, momentum) for p, mean in zip(matrices, means, strict=True)])
         half = device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16())
-        steps = orthogonalize(ahead.bfloat16() if half else ahead).to(matrices[0].dtype)
+        steps = share_work(orthogonalize, ahead.bfloat16() if half else ahead).to(matrices[0].dtype)
         rows, columns = matrices[0].shape
         for p, step in zip(matrices, steps, strict=True):
             p.mul_(1 - lr * group["weight_decay"]).add_(step, alpha=-lr * max(1, rows / columns) ** 0.5)
