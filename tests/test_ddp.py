@@ -19,7 +19,7 @@ SETTINGS = dict(
 )  # fmt: skip
 
 
-def train_one(folder, batch_size, rank=0, world_size=1, port=None):
+def train_one(folder, batch_size, algorithm, rank=0, world_size=1, port=None):
     "One of the processes, with the variables that torchrun sets."
     if world_size > 1:
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
@@ -28,16 +28,17 @@ def train_one(folder, batch_size, rank=0, world_size=1, port=None):
     whole = ImageSet(images, labels, SHAPE_CLASSES, (0.5,) * 3, (0.25,) * 3, masks)
     data = ImageData("shapes", *(whole.subset(part) for part in torch.arange(263).split([155, 55, 53])))  # no size divides evenly
     torch.manual_seed(rank)  # the ranks begin with different weights; rank 0's are shared
-    history = fit(ViT(16, 4, 3, len(SHAPE_CLASSES), 16, 2, 2), data, run_dir=folder, batch_size=batch_size, **SETTINGS)
+    history = fit(ViT(16, 4, 3, len(SHAPE_CLASSES), 16, 2, 2), data, run_dir=folder, batch_size=batch_size, algorithm=algorithm, **SETTINGS)
     torch.save({"rows": history.rows, "test": history.test.as_dict()}, f"{folder}-rank{rank}")
 
 
-def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
+@pytest.mark.parametrize("algorithm", ["adamw", "muon"])  # Muon's products are shared out between the processes
+def test_two_processes_equal_one_with_the_doubled_batch(tmp_path, algorithm):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    children = [processes.Process(target=train_one, args=(str(tmp_path / "two"), 16, rank, 2, port)) for rank in (0, 1)]
-    children.append(processes.Process(target=train_one, args=(str(tmp_path / "one"), 32)))
+    children = [processes.Process(target=train_one, args=(str(tmp_path / "two"), 16, algorithm, rank, 2, port)) for rank in (0, 1)]
+    children.append(processes.Process(target=train_one, args=(str(tmp_path / "one"), 32, algorithm)))
     for child in children:
         child.start()
     for child in children:

@@ -37,7 +37,7 @@ def use_fused(
     "Whether fused attention is expected to be faster than `attend`: everywhere but for short sequences on CPUs."
     if x.device.type != "cpu":
         return True
-    return x.shape[-2] > (1024 if x.dtype in (torch.bfloat16, torch.float16) else 128)
+    return x.shape[-2] > (1024 if x.dtype in (torch.bfloat16, torch.float16) else 64)
 
 # %% ../nbs/02_attention.ipynb #c6f47318
 class MultiHeadAttention(nn.Module):

@@ -393,9 +393,9 @@ class Preset(NamedTuple):
 # %% ../nbs/06_config.ipynb #17d92c10
 _small = dict(image_size=32, patch_size=4, embed_dim=128, depth=8, num_heads=4)
 _recipe = dict(
-    algorithm="muon", muon_lr=0.01, lr=2e-3, weight_decay=0.05, warmup_epochs=1.0, schedule="linear", min_lr=0.0, label_smoothing=0.1,
-    crop_padding=4, randaugment_ops=1, randaugment_magnitude=9.0, cutmix=1.0, mix_probability=0.4, batch_size=64,
-    grad_accumulation=4, small_sizes=(16, 24), small_share=0.72, epochs=30, valid_fraction=0.02,
+    algorithm="muon", muon_lr=0.006, lr=2e-3, weight_decay=0.05, warmup_epochs=1.0, schedule="cosine", min_lr=0.0, label_smoothing=0.1,
+    crop_padding=4, randaugment_ops=1, randaugment_magnitude=9.0, cutmix=1.0, mix_probability=0.3, batch_size=256,
+    small_sizes=(16, 24), small_share=0.8, epochs=36,
 )  # fmt: skip
 PRESETS = {
     "shapes": Preset(

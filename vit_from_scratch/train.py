@@ -1328,7 +1328,7 @@ def measure_speed(
 # %% ../nbs/07_train.ipynb #b1cb4ba0
 def estimate(
     config: Config,
-    num_images: int,  # of the training part
+    num_images: int,  # of the training part; the processes of `torchrun` share them
     image_size: int,  # used where the configuration leaves it open, as are the next two
     in_channels: int,
     num_classes: int,
@@ -1344,5 +1344,6 @@ def estimate(
         pace = measure_speed(tuple(sorted(a.items())), config.training.batch_size, device, precision)
     sides = [small_side(config, epoch) or a["image_size"] for epoch in range(config.training.epochs)]
     mean_work = sum(count_multiply_adds(**a | {"image_size": side}) for side in sides) / len(sides)
+    seconds = pace * mean_work * num_images / int(os.environ.get("WORLD_SIZE", 1))
     needed = memory_needed(config, a, device)
-    return Estimate(count_tokens(a), count_parameters(**a), count_multiply_adds(**a), needed, pace * mean_work * num_images, pace, free_memory(device))
+    return Estimate(count_tokens(a), count_parameters(**a), count_multiply_adds(**a), needed, seconds, pace, free_memory(device))
