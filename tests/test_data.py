@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+import vit_from_scratch.data
 from vit_from_scratch.data import (
     OPERATIONS,
     SHAPE_CLASSES,
@@ -119,6 +120,22 @@ def test_missing_official_files_say_what_to_do(tmp_path):
         assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(ValueError, match="image-net.org"):
         load_data("imagenet-1k", root=tmp_path)
+
+
+def test_a_missing_package_and_several_downloads_are_explained(tmp_path, monkeypatch):
+    def without_scipy(*_):
+        raise ImportError("No module named 'scipy'", name="scipy")
+
+    monkeypatch.setitem(vit_from_scratch.data._OFFICIAL, "imagenet-1k", without_scipy)
+    with pytest.raises(ValueError, match="pip install scipy"):
+        load_data("imagenet-1k", root=tmp_path)
+    asked = []
+    monkeypatch.setitem(vit_from_scratch.data._OFFICIAL, "cifar10", lambda name, root, download: asked.append(download) or without_scipy())
+    for processes in ("1", "4"):  # four would write the same archive at once
+        monkeypatch.setenv("WORLD_SIZE", processes)
+        with pytest.raises(ValueError):
+            load_data("cifar10", root=tmp_path, download=True)
+    assert asked == [True, False]
 
 
 @pytest.mark.parametrize("name", ["cifar10", "gtsrb", "imagefolder"])

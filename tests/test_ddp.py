@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vit_from_scratch.data import SHAPE_CLASSES, ImageData, ImageSet, make_shapes
-from vit_from_scratch.train import fit, load_run
+from vit_from_scratch.train import evaluate, fit, load_run
 from vit_from_scratch.vit import ViT
 
 processes = multiprocessing.get_context("forkserver")
@@ -28,8 +28,14 @@ def train_one(folder, batch_size, algorithm, rank=0, world_size=1, port=None):
     whole = ImageSet(images, labels, SHAPE_CLASSES, (0.5,) * 3, (0.25,) * 3, masks)
     data = ImageData("shapes", *(whole.subset(part) for part in torch.arange(263).split([155, 55, 53])))  # no size divides evenly
     torch.manual_seed(rank)  # the ranks begin with different weights; rank 0's are shared
-    history = fit(ViT(16, 4, 3, len(SHAPE_CLASSES), 16, 2, 2), data, run_dir=folder, batch_size=batch_size, algorithm=algorithm, **SETTINGS)
-    torch.save({"rows": history.rows, "test": history.test.as_dict()}, f"{folder}-rank{rank}")
+
+    def look(progress):  # the callback runs in the first process alone, and so does what it measures
+        if progress.event == "epoch":
+            assert evaluate(progress.model, data.test).num_images == 53
+
+    history = fit(ViT(16, 4, 3, len(SHAPE_CLASSES), 16, 2, 2), data, run_dir=folder, batch_size=batch_size, algorithm=algorithm, callback=look, **SETTINGS)
+    second = fit(ViT(16, 4, 3, len(SHAPE_CLASSES), 16, 2, 2), data, batch_size=batch_size, **SETTINGS | dict(epochs=1))  # the processes meet again
+    torch.save({"rows": history.rows, "test": history.test.as_dict(), "second": second.test.num_images}, f"{folder}-rank{rank}")
 
 
 @pytest.mark.parametrize("algorithm", ["adamw", "muon"])  # Muon's products are shared out between the processes
@@ -58,6 +64,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path, algorithm):
             assert a[name] == pytest.approx(b[name], abs=1e-5), name
     ranks = [torch.load(f"{tmp_path / 'two'}-rank{rank}") for rank in (0, 1)]
     assert ranks[0]["test"] == ranks[1]["test"] and ranks[0]["test"]["num_images"] == 53  # reduced over the processes, each image once
+    assert [found["second"] for found in ranks] == [53, 53]
     assert one.history.test.confusion.equal(two.history.test.confusion)
 
 

@@ -285,6 +285,11 @@ def test_a_different_function_with_fitting_weights_is_refused(no_download, sourc
         load_weights(ViT(**SMALL), source)
 
 
+def test_a_name_that_timm_does_not_know_is_refused():
+    with pytest.raises(ValueError, match="cannot be opened as a ViT of timm"):
+        load_weights(ViT(**SMALL), "timm:vit_tiny_patch16_225")
+
+
 def test_a_different_head_count_is_refused(no_download, tmp_path):
     with pytest.raises(ValueError, match="its function is another one"):
         load_weights(ViT(**SMALL | dict(num_heads=8)), "timm:plain")

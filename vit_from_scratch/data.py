@@ -15,6 +15,7 @@ import difflib
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -801,9 +802,11 @@ def _open_files(name: str, root: Path, download: bool) -> tuple[dict[str, Listin
     if name == "imagefolder":
         raise ValueError(f"there is no folder {root}; {advice}")
     try:
-        return _OFFICIAL[name](name, root, download)
+        return _OFFICIAL[name](name, root, download and os.environ.get("WORLD_SIZE", "1") == "1")  # several processes would write the same files
+    except ImportError as error:
+        raise ValueError(f"{name} is read with {error.name}, which is not installed: pip install {error.name}") from None
     except (RuntimeError, OSError) as error:
-        fetch = "put its official archives there (image-net.org, after signing in)" if name == "imagenet-1k" else "fetch its official files with download=True"
+        fetch = "put its official archives there (image-net.org, after signing in)" if name == "imagenet-1k" else "fetch its official files with download=True, in one process"
         raise ValueError(f"{name} was not found under {root} ({str(error).splitlines()[0]}): {fetch}, or {advice}") from None
 
 # %% ../nbs/05_data.ipynb #f93ba973

@@ -552,10 +552,6 @@ class TrainingThread(threading.Thread):
         self.lock, self.over = threading.Lock(), False
         self.facts = {"name": name, "summary": summary, "parameters": sum(p.numel() for p in model.parameters()), "train": [], "valid": [], "status": "running", "seconds": 0.0}
 
-    def _leave(self, *_) -> None:
-        if self.halt.is_set():
-            raise Stopped
-
     def _follow(self, progress: Progress) -> None:
         if progress.event == "step":
             self.facts["train"].append((progress.step / progress.steps_per_epoch, progress.loss))
@@ -572,8 +568,12 @@ class TrainingThread(threading.Thread):
         self.report({**self.facts, "train": self.facts["train"][::every], "valid": list(self.facts["valid"])})
 
     def run(self) -> None:
+        def leave(*_) -> None:  # a plain function: the model is copied where an average is kept, and a bound method would take the thread along
+            if self.halt.is_set():
+                raise Stopped
+
         status = "done"
-        handles = [block.register_forward_pre_hook(self._leave) for block in self.model.blocks]
+        handles = [block.register_forward_pre_hook(leave) for block in self.model.blocks]
         try:
             fit(self.model, self.data.train, valid=self.data.valid, config=self.config, callback=self._follow, progress=False)
         except Stopped:
@@ -651,7 +651,7 @@ class PlaygroundCosts:
     def config(self, settings: dict) -> Config:
         "The configuration that the sliders mean; an impossible one is refused."
         facts = {name: getattr(self.data, name) for name in ("image_size", "in_channels", "num_classes")}
-        return with_settings(playground_config(settings, self.base), **facts)
+        return with_settings(playground_config(settings, with_settings(self.base, **dict.fromkeys(facts))), **facts)  # not the base's own facts
 
     def numbers(self, settings: dict, measured: bool = False) -> dict:  # as `describe_cost`
         "What the sliders cost, or why they are impossible."

@@ -41,7 +41,8 @@ def _prepare(model: nn.Module, images: Tensor) -> Tensor:
         raise ValueError(f"images have shape {tuple(images.shape)}, wanted (B, C, H, W): add a batch axis with images[None]")
     if not images.is_floating_point():
         raise ValueError(f"images are {images.dtype}: normalise them first, for example with data.train.normalize(images)")
-    if not torch.isfinite(images).all() or images.abs().max() > 50:
+    brightest = 1.1 / min(getattr(model, "std", None) or [1])  # what a white pixel can become at most
+    if not torch.isfinite(images).all() or images.abs().max() > max(50, brightest):
         raise ValueError(f"images reach {images.abs().max():.0f}, normalised ones stay within a few units: use data.train.normalize(images)")
     return images.to(next(model.parameters()))
 

@@ -6,15 +6,15 @@
 __all__ = ['CHECKPOINT', 'CHECKPOINT_TYPES', 'VALID', 'COLUMNS', 'SAVE_EVERY', 'mps_answers', 'pick_device', 'cpu_has_bfloat16',
            'pick_precision', 'is_matrix', 'orthogonalize', 'share_work', 'Muon', 'make_optimizer', 'make_schedule',
            'set_rates', 'update_average', 'Metrics', 'make_meters', 'answers', 'evaluate', 'predict', 'History',
-           'Progress', 'World', 'join_world', 'TrainState', 'own_settings', 'refuse_misplaced', 'count_batches',
-           'fingerprint', 'place', 'batch_groups', 'check_batch', 'small_side', 'shrink', 'taking_any_size',
-           'train_step', 'move_weights', 'read_losses', 'explain_divergence', 'seed_everything', 'random_states',
-           'restore_random_states', 'write_safely', 'save_state', 'to_plain', 'read_checkpoint', 'check_same_run',
-           'load_optimizers', 'restore_state', 'find_resumed', 'gather_settings', 'keep_buffers', 'set_up', 'wrap',
-           'describe_model', 'open_run', 'open_folder', 'write_metrics', 'write_row', 'hold_interrupt', 'tell', 'bar',
-           'end_step', 'halted', 'end_epoch', 'close_run', 'finish', 'fit', 'make_model', 'Run', 'read_test',
-           'load_run', 'Estimate', 'free_memory', 'count_saved_values', 'count_tokens', 'model_arguments',
-           'memory_needed', 'measure_speed', 'estimate']
+           'Progress', 'World', 'meeting_point', 'join_world', 'TrainState', 'own_settings', 'refuse_misplaced',
+           'count_batches', 'fingerprint', 'place', 'batch_groups', 'check_batch', 'small_side', 'shrink',
+           'taking_any_size', 'train_step', 'move_weights', 'read_losses', 'explain_divergence', 'seed_everything',
+           'random_states', 'restore_random_states', 'write_safely', 'save_state', 'to_plain', 'read_checkpoint',
+           'check_same_run', 'load_optimizers', 'restore_state', 'find_resumed', 'gather_settings', 'keep_buffers',
+           'set_up', 'wrap', 'describe_model', 'open_run', 'open_folder', 'write_metrics', 'write_row',
+           'hold_interrupt', 'tell', 'bar', 'end_step', 'halted', 'end_epoch', 'close_run', 'finish', 'fit',
+           'make_model', 'Run', 'read_test', 'load_run', 'Estimate', 'free_memory', 'count_saved_values',
+           'count_tokens', 'model_arguments', 'memory_needed', 'measure_speed', 'estimate']
 
 # %% ../nbs/07_train.ipynb #0806c144
 import copy
@@ -173,6 +173,8 @@ def make_optimizer(
     o = config.optimizer
     free = {n: p for n, p in model.named_parameters() if p.requires_grad}
     inner = {n: p for n, p in free.items() if o.algorithm == "muon" and n.startswith("blocks.") and p.ndim == 2}
+    if o.algorithm == "muon" and not inner:
+        raise ValueError("algorithm='muon' moves the matrices of a model's blocks, and this model has none named blocks.*; use 'adamw' or 'sgd'")
     rest = [n for n in free if n not in inner]
     decayed = [free[n] for n in rest if is_matrix(n, free[n])]
     plain = [free[n] for n in rest if not is_matrix(n, free[n])]
@@ -248,11 +250,12 @@ class Metrics:
 def make_meters(
     num_classes: int,  # `K`
     device: torch.device,
+    together: bool = False,  # add up what several processes have measured
 ) -> nn.Module:
-    "The torchmetrics meters of an evaluation; several processes add theirs up by themselves."
+    "The torchmetrics meters of an evaluation."
     from torchmetrics import MeanMetric, MetricCollection, classification
 
-    ask = dict(num_classes=num_classes, validate_args=False)
+    ask = dict(num_classes=num_classes, validate_args=False, sync_on_compute=together)
     meters = MetricCollection({
         "accuracy": classification.MulticlassAccuracy(average="micro", **ask),
         "precision": classification.MulticlassPrecision(average="macro", **ask),
@@ -260,7 +263,7 @@ def make_meters(
         "f1": classification.MulticlassF1Score(average="macro", **ask),
         "confusion": classification.MulticlassConfusionMatrix(**ask),
     })  # fmt: skip
-    return nn.ModuleDict({"figures": meters, "loss": MeanMetric()}).to(device)
+    return nn.ModuleDict({"figures": meters, "loss": MeanMetric(sync_on_compute=together)}).to(device)
 
 # %% ../nbs/07_train.ipynb #751c88dd
 def answers(
@@ -281,6 +284,7 @@ def evaluate(
     batches: Iterable[tuple[Tensor, Tensor]],  # images and labels, such as `data.test`
     device: str | torch.device | None = None,  # None: where the model is
     precision: torch.dtype = torch.float32,  # of the matrix products
+    together: bool = False,  # every process of `torchrun` calls this, each with its own images
 ) -> Metrics:
     "Loss, accuracy, macro precision, recall and F1, and the confusion matrix, over all batches."
     if device is not None:
@@ -288,7 +292,7 @@ def evaluate(
     meters = None
     with evaluating(model) as device:
         for logits, labels in answers(model, batches, device, precision):
-            meters = meters or make_meters(logits.shape[1], device)
+            meters = meters or make_meters(logits.shape[1], device, together)
             meters["figures"].update(logits, labels.argmax(dim=1) if labels.ndim == 2 else labels)
             meters["loss"].update(F.cross_entropy(logits, labels, reduction="none"))
     if meters is None:
@@ -375,6 +379,12 @@ class World:
         return x
 
 
+@functools.cache
+def meeting_point() -> tuple[dist.Store, int, int, Iterator[int]]:
+    "Where the processes of `torchrun` find each other, rank and number of this one's world, and a count of the meetings."
+    return *next(dist.rendezvous("env://")), itertools.count()
+
+
 @contextmanager
 def join_world(
     device: torch.device,
@@ -386,7 +396,9 @@ def join_world(
         return
     began = not dist.is_initialized()
     if began:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        store, rank, size, meetings = meeting_point()
+        meeting = dist.PrefixStore(f"fit {next(meetings)}", store)  # a second fit must not find addresses of the first
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=meeting, rank=rank, world_size=size)
     try:
         yield World(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", 0)))
     finally:
@@ -436,6 +448,7 @@ def own_settings(
     if not isinstance(facts.get("image_size", 0), int):
         del facts["image_size"]
     if isinstance(data, ImageData):
+        facts |= asdict(data.train.augment) if isinstance(data.train.augment, Augment) else {}
         return facts | ({"name": data.name} if data.name in get_args(DatasetSettings.model_fields["name"].annotation) else {})
     if hasattr(data, "with_settings"):
         return facts | {"batch_size": data.batch_size} | (asdict(data.augment) if isinstance(data.augment, Augment) else {})
@@ -729,7 +742,8 @@ def save_state(
         "facts": {key: to_plain(getattr(state.model, key, None)) for key in ("classes", "mean", "std")}, "weights": cpu_weights,
         "average": None if state.average is None else {key: value.cpu() for key, value in state.average.state_dict().items()},
         "optimizers": [o.state_dict() for o in state.optimizers], "scaler": state.scaler.state_dict(), "random": random_states(state.device),
-        "position": {"epoch": progress.epoch, "batch": state.batch, "step": progress.step}, "seconds": list(state.seconds),
+        
+        "position": {"epoch": progress.epoch, "batch": state.batch, "step": progress.step, "steps_per_epoch": progress.steps_per_epoch}, "seconds": list(state.seconds),
         "sums": state.sums.cpu(), "history": {"rows": progress.history.rows, "steps": progress.history.steps}, "data": state.fingerprint,
     }  # fmt: skip
     buffer = io.BytesIO()
@@ -775,7 +789,7 @@ def check_same_run(
     state: TrainState,
     checkpoint: dict[str, Any],  # from `read_checkpoint`
 ) -> None:
-    "Refuse to go on with another architecture or other data."
+    "Refuse to go on with another architecture, other data or other steps."
     then, now = json.loads(checkpoint["arguments"]) or {}, getattr(state.model, "arguments", None) or {}
     now = json.loads(json.dumps(now))
     changed = [f"{k}={now.get(k)!r} (was {then.get(k)!r})" for k in sorted(then.keys() | now.keys()) if then.get(k) != now.get(k)]
@@ -788,6 +802,10 @@ def check_same_run(
     changed = [f"{k}={here.get(k)!r} (was {was.get(k)!r})" for k in sorted(was.keys() | here.keys()) if was.get(k) != here.get(k)]
     if changed:
         raise ValueError(f"the checkpoint belongs to other data: {', '.join(changed)}; a resumed run keeps its data")
+    steps, accumulated = checkpoint["position"].get("steps_per_epoch"), config_from_json(checkpoint["config"]).training.grad_accumulation
+    if steps is not None and (steps, accumulated) != (state.progress.steps_per_epoch, state.config.training.grad_accumulation):
+        raise ValueError(f"the checkpoint counts {steps} steps of {accumulated} batches in an epoch, and now there would be {state.progress.steps_per_epoch} of "
+                         f"{state.config.training.grad_accumulation}; a resumed run keeps batch_size, grad_accumulation and the number of processes")
 
 # %% ../nbs/07_train.ipynb #0142afd9
 def load_optimizers(
@@ -1067,7 +1085,7 @@ def end_epoch(
     read_losses(state)
     loss, correct, images = state.world.sum(state.sums).tolist()
     training = state.seconds[0] + time.perf_counter() - began
-    metrics = None if state.valid is None else evaluate(state.best_model, state.valid, precision=state.precision)
+    metrics = None if state.valid is None else evaluate(state.best_model, state.valid, precision=state.precision, together=True)
     progress.epoch += 1
     row = {"epoch": progress.epoch, "step": progress.step, "train_loss": loss / images, "train_accuracy": correct / images}
     row |= {f"valid_{name}": None if metrics is None else getattr(metrics, name) for name in VALID}
@@ -1110,7 +1128,7 @@ def finish(
     if weights is not None:
         state.model.load_state_dict(weights)
     if state.test is not None and history.rows:
-        history.test = evaluate(state.model, state.test)
+        history.test = evaluate(state.model, state.test, together=True)
         if progress.run_dir is not None and state.world.rank == 0:
             write_safely(progress.run_dir / "test.json", (json.dumps(history.test.as_dict(), indent=2) + "\n").encode())
     tell(state, "end")
@@ -1123,7 +1141,7 @@ def fit(
     data: Any,  # ImageData, ImageSet, or any iterable of `(images, labels)` batches
     valid: Iterable | None = None,  # batches to validate on; ImageData brings its own
     config: Config | None = None,  # all settings (loaders keep their own batches and augmentation); None: the defaults, or the checkpoint's
-    callback: Callable[[Progress], None] | None = None,  # called at the start, after every step and epoch, and at the end
+    callback: Callable[[Progress], None] | None = None,  # called at the start, after every step and epoch, and at the end; of several processes in the first
     run_dir: str | Path | None = None,  # folder for checkpoints, metrics and TensorBoard; None: nothing is written
     resume: str | Path | None = None,  # a run folder or checkpoint to go on with
     progress: bool = True,  # show a progress bar

@@ -257,9 +257,10 @@ def plot_attention_distance(
 ) -> Figure:
     "Mean attention distance of every head against depth (ViT paper, figure 7 right)."
     grid, side, prefix = model.grid_size, model.patch_embed.patch_size, model.num_prefix_tokens
-    weights = attention_maps(model, images)
-    found = _array(attention_distance(weights, grid, side, prefix))
-    level = attention_distance([torch.ones_like(weights[0, :1, :1])], grid, side, prefix).item()
+    some = images.split(16)  # the weights of 128 images at once could fill a GPU
+    found = _array(sum(len(part) * attention_distance(attention_maps(model, part), grid, side, prefix) for part in some) / len(images))
+    tokens = prefix + grid[0] * grid[1]
+    level = attention_distance([torch.ones(1, 1, tokens, tokens)], grid, side, prefix).item()
     figure, axes = _figure(1, 1, 5.6, 3.2)
     axis = axes[0, 0]
     for head in range(found.shape[1]):

@@ -333,7 +333,7 @@ def _read_library(source: str) -> tuple[nn.Module, dict]:
 
         theirs = AutoModelForImageClassification.from_pretrained(name)
         return theirs, {"size": theirs.config.image_size, "eps": theirs.config.layer_norm_eps, "classes": list(theirs.config.id2label.values())}
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, RuntimeError) as error:  # timm's word for an unknown name is RuntimeError
         raise ValueError(f"{source} cannot be opened as a ViT of {library}: {error}") from error
 
 # %% ../nbs/04_vit.ipynb #500674cb
