@@ -160,7 +160,7 @@ def test_ctrl_c_saves_within_the_epoch(tmp_path):
     fit(small_model(), data, run_dir=tmp_path / "a", progress=False, **RECIPE)
     with pytest.raises(KeyboardInterrupt):
         fit(small_model(), data, run_dir=tmp_path / "b", progress=False, callback=press, **RECIPE)
-    assert read_checkpoint(tmp_path / "b")["position"] == {"epoch": 1, "batch": 3, "step": 8}
+    assert read_checkpoint(tmp_path / "b")["position"] == {"epoch": 1, "batch": 3, "step": 8, "steps_per_epoch": 5}
     fit(small_model(), data, resume=tmp_path / "b", progress=False)
     assert_same_run(tmp_path / "b", tmp_path / "a")
     assert signal.getsignal(signal.SIGINT) is before
@@ -179,7 +179,7 @@ def test_plain_loader_goes_on_at_the_last_finished_epoch(tmp_path):
     fit(small_model(), *loaders, run_dir=tmp_path / "a", **settings)
     with pytest.raises(KeyboardInterrupt):
         fit(small_model(), *loaders, run_dir=tmp_path / "b", callback=press, **settings)
-    assert read_checkpoint(tmp_path / "b")["position"] == {"epoch": 1, "batch": 0, "step": 5}
+    assert read_checkpoint(tmp_path / "b")["position"] == {"epoch": 1, "batch": 0, "step": 5, "steps_per_epoch": 5}
     history = fit(small_model(), *loaders, resume=tmp_path / "b", progress=False)
     assert len(history.rows) == 3
     assert same(read_checkpoint(tmp_path / "b")["weights"], read_checkpoint(tmp_path / "a")["weights"])
