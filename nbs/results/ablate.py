@@ -24,7 +24,7 @@ BUDGET = [
     "model.image_size=16", "transform.crop_padding=2", "training.small_sizes=none", "training.epochs=2", "lr_scheduler.warmup_epochs=0.3",
     "training.device=cpu", "training.precision=float32",
 ]  # fmt: skip
-WIDE, TOGETHER = "patch embedding drawn four times wider", "the four that helped, together"
+WIDE, TOGETHER = "patch embedding drawn four times wider", "rate, batch, decay and patch embedding together"
 VARIANTS = {
     "the recipe": [],
     "AdamW instead of Muon": ["optimizer.algorithm=adamw"],
