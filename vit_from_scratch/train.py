@@ -804,8 +804,8 @@ def check_same_run(
         raise ValueError(f"the checkpoint belongs to other data: {', '.join(changed)}; a resumed run keeps its data")
     steps, accumulated = checkpoint["position"].get("steps_per_epoch"), config_from_json(checkpoint["config"]).training.grad_accumulation
     if steps is not None and (steps, accumulated) != (state.progress.steps_per_epoch, state.config.training.grad_accumulation):
-        raise ValueError(f"the checkpoint counts {steps} steps of {accumulated} batches in an epoch, and now there would be {state.progress.steps_per_epoch} of "
-                         f"{state.config.training.grad_accumulation}; a resumed run keeps batch_size, grad_accumulation and the number of processes")
+        raise ValueError(f"an epoch of the checkpoint has {steps} steps (grad_accumulation={accumulated}), and now it would have {state.progress.steps_per_epoch} "
+                         f"(grad_accumulation={state.config.training.grad_accumulation}); a resumed run keeps batch_size, grad_accumulation and the number of processes")
 
 # %% ../nbs/07_train.ipynb #0142afd9
 def load_optimizers(
