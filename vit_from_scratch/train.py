@@ -123,10 +123,11 @@ def share_work(
     rows: Tensor,  # `(n, ...)`, the same in every process
 ) -> Tensor:  # `f(rows)`
     "Every process that trains along computes its part of the rows; then all of them have all."
-    if not dist.is_initialized() or dist.get_world_size() == 1:
+    size = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if size == 1:
         return f(rows)
     whole = torch.zeros_like(rows)
-    parts = [part.tensor_split(dist.get_world_size())[dist.get_rank()] for part in (rows, whole)]
+    parts = [part.tensor_split(size)[dist.get_rank()] for part in (rows, whole)]
     if len(parts[0]):
         parts[1].copy_(f(parts[0]))
     dist.all_reduce(whole)  # zeros from everyone else
@@ -380,8 +381,8 @@ class World:
 
 
 @functools.cache
-def meeting_point() -> tuple[dist.Store, int, int, Iterator[int]]:
-    "Where the processes of `torchrun` find each other, rank and number of this one's world, and a count of the meetings."
+def meeting_point() -> tuple[Any, int, int, Iterator[int]]:
+    "The store where the processes of `torchrun` find each other, rank and size of the world, and a count of the meetings."
     return *next(dist.rendezvous("env://")), itertools.count()
 
 
@@ -742,7 +743,6 @@ def save_state(
         "facts": {key: to_plain(getattr(state.model, key, None)) for key in ("classes", "mean", "std")}, "weights": cpu_weights,
         "average": None if state.average is None else {key: value.cpu() for key, value in state.average.state_dict().items()},
         "optimizers": [o.state_dict() for o in state.optimizers], "scaler": state.scaler.state_dict(), "random": random_states(state.device),
-        
         "position": {"epoch": progress.epoch, "batch": state.batch, "step": progress.step, "steps_per_epoch": progress.steps_per_epoch}, "seconds": list(state.seconds),
         "sums": state.sums.cpu(), "history": {"rows": progress.history.rows, "steps": progress.history.steps}, "data": state.fingerprint,
     }  # fmt: skip
