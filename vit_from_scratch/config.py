@@ -83,6 +83,7 @@ class ModelSettings(Section):
     attn_dropout: Rate = setting(0.0, "share of attention weights dropped")
     drop_path: Rate = setting(0.0, "chance to skip the last block; it grows linearly from 0 at the first")
     norm_eps: float = setting(1e-6, "epsilon of the LayerNorms", gt=0, le=0.1)
+    patch_init_std: float = setting(0.02, "standard deviation of the patch embedding's fresh weights", gt=0, le=10)
     init_from: Text | None = setting(None, "weights to start from: a file, a run, a shipped model, or timm:NAME; none: random")
     init_new_head: bool = setting(True, "with init_from: start with a fresh classifier")
     init_resize: bool = setting(False, "with init_from: resize its positions to this image size")
@@ -393,9 +394,9 @@ class Preset(NamedTuple):
 # %% ../nbs/06_config.ipynb #17d92c10
 _small = dict(image_size=32, patch_size=4, embed_dim=128, depth=8, num_heads=4)
 _recipe = dict(
-    algorithm="muon", muon_lr=0.006, lr=2e-3, weight_decay=0.05, warmup_epochs=1.0, schedule="cosine", min_lr=0.0, label_smoothing=0.1,
-    crop_padding=4, randaugment_ops=1, randaugment_magnitude=9.0, cutmix=1.0, mix_probability=0.3, batch_size=256,
-    small_sizes=(16, 24), small_share=0.8, epochs=36,
+    algorithm="muon", muon_lr=0.012, lr=2e-3, weight_decay=0.05, warmup_epochs=1.0, schedule="linear", min_lr=0.0, label_smoothing=0.1,
+    crop_padding=4, randaugment_ops=1, randaugment_magnitude=9.0, cutmix=1.0, mix_probability=0.4, batch_size=128,
+    small_sizes=(16, 20, 24), small_share=0.77, epochs=38,
 )  # fmt: skip
 PRESETS = {
     "shapes": Preset(
@@ -405,11 +406,14 @@ PRESETS = {
              batch_size=128, warmup_epochs=0.3, name="shapes")),
     "cifar10": Preset(
         "CIFAR-10 from scratch: 32 × 32 photographs in 10 classes",
-        "test accuracy 0.8598 with seed 0, in 100 minutes (two cores of an AMD EPYC with AVX2, 2026-11-22)",
-        _small | _recipe | dict(name="cifar10", flip=True)),
+        "test accuracy 0.8766 with seed 0, in 169 minutes (two cores of an AMD EPYC with AVX2, 2026-11-25)",
+        _small | _recipe | dict(name="cifar10", valid_fraction=0.02, flip=True)),
+    "cifar10-fast": Preset(
+        "CIFAR-10 in about half the time: fewer epochs, less mixing, a patch embedding that starts wider", "not measured yet",
+        _small | _recipe | dict(name="cifar10", valid_fraction=0.02, flip=True, patch_init_std=0.08, mix_probability=0.2, epochs=22)),
     "cifar100": Preset(
         "CIFAR-100 from scratch: the recipe of cifar10, for 100 classes", "not measured yet",
-        _small | _recipe | dict(name="cifar100", flip=True)),
+        _small | _recipe | dict(name="cifar100", valid_fraction=0.02, flip=True)),
     "gtsrb": Preset(
         "German traffic signs in 43 classes: the recipe of cifar10, never mirrored, for a mirrored sign is another sign", "not measured yet",
         _small | _recipe | dict(name="gtsrb", flip=False)),

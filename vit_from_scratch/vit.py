@@ -23,11 +23,11 @@ from .encoder import EncoderBlock
 from .patch_embedding import PatchEmbedding, resize_pos_embed, sincos_2d
 
 # %% ../nbs/04_vit.ipynb #a7fad10f
-def _check_arguments(num_classes, mlp_ratio, depth, num_registers, pos_embed, pool, dropout, attn_dropout, drop_path, norm_eps, **_checked_by_the_parts):
+def _check_arguments(num_classes, mlp_ratio, depth, num_registers, pos_embed, pool, dropout, attn_dropout, drop_path, norm_eps, patch_init_std, **_checked_by_the_parts):
     if min(num_classes, depth) < 1 or num_registers < 0:
         raise ValueError(f"num_classes={num_classes} and depth={depth} must be positive, num_registers={num_registers} not negative")
-    if mlp_ratio <= 0 or norm_eps <= 0:
-        raise ValueError(f"mlp_ratio={mlp_ratio} and norm_eps={norm_eps} must be positive")
+    if min(mlp_ratio, norm_eps, patch_init_std) <= 0:
+        raise ValueError(f"mlp_ratio={mlp_ratio}, norm_eps={norm_eps} and patch_init_std={patch_init_std} must be positive")
     if not all(0 <= rate < 1 for rate in (dropout, attn_dropout, drop_path)):
         raise ValueError(f"dropout={dropout}, attn_dropout={attn_dropout} and drop_path={drop_path} must lie in [0, 1)")
     if pos_embed not in ("learned", "sincos", "none"):
@@ -56,13 +56,15 @@ def _position_table(kind: str, grid_size: tuple[int, int], num_prefix_tokens: in
 def reset_parameters(
     model: nn.Module,  # changed in place
     std: float = 0.02,  # standard deviation of the matrices, tokens and positions
+    patch_std: float | None = None,  # that of the patch embedding; none: the same
 ) -> None:
     "Draw fresh weights: matrices, tokens and positions from N(0, std) cut at two deviations, biases zero."
     for name, p in model.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(p)
         elif p.ndim > 1 and p.requires_grad:
-            nn.init.trunc_normal_(p, std=std, a=-2 * std, b=2 * std)
+            spread = patch_std if patch_std is not None and name == "patch_embed.proj.weight" else std
+            nn.init.trunc_normal_(p, std=spread, a=-2 * spread, b=2 * spread)
 
 # %% ../nbs/04_vit.ipynb #234a8a30
 SIZES = {  # ViT paper, table 1; Ti and S: Touvron et al. 2021 (DeiT), table 1
@@ -96,6 +98,7 @@ class ViT(nn.Module):
         attn_dropout: float = 0.0,  # on the attention weights
         drop_path: float = 0.0,  # of the last block; it grows linearly from 0 at the first
         norm_eps: float = 1e-6,  # epsilon of the LayerNorms
+        patch_init_std: float = 0.02,  # standard deviation of the patch embedding's fresh weights; all others have 0.02
     ):
         arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
@@ -114,7 +117,7 @@ class ViT(nn.Module):
         )
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.head = nn.Linear(embed_dim, num_classes)
-        reset_parameters(self)
+        reset_parameters(self, patch_std=patch_init_std)
 
     def embed(self, images: Tensor) -> Tensor:
         "Tokens that enter the first block: `(B, C, H, W) -> (B, T, D)`, class token first, then registers, then patches."

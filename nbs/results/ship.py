@@ -3,6 +3,7 @@
     python nbs/results/ship.py runs/RUN cifar10 --hardware "two cores of …"
 
 The float16 weights are evaluated again on the whole test part, and the card says what they reach beside the run itself.
+A run whose settings are not those of the preset of its name is refused: the command on its card would not repeat it.
 The run's settings and figures are copied to nbs/results/NAME/, where the notebook of the results reads them.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from vit_from_scratch.config import config_json, with_settings
+from vit_from_scratch.config import config_json, differences, preset, with_settings
 from vit_from_scratch.data import load_data, load_samples
 from vit_from_scratch.train import evaluate, load_run
 from vit_from_scratch.vit import ViT, save_weights
@@ -40,13 +41,32 @@ def write_samples(name, test, per_class):
     (PACKAGE / "samples" / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
-def write_card(name, run, facts):
+def find_command(name, config, processes):
+    "The command that repeats the run: a preset, whose batch is divided among the processes."
+    ours = portable(name, config)
+    theirs = with_settings(preset(name), root=f"data/{name}", in_channels=ours.model.in_channels, num_classes=ours.model.num_classes)  # the data fill these in
+    whole = with_settings(ours, batch_size=ours.training.batch_size * processes)
+    if found := differences(theirs, whole):
+        raise SystemExit(f"this run is not preset {name} in {processes} processes; of preset and run differ: {found}")
+    settings = f"train --preset {name} --set dataset.root=data/{name}"
+    if processes == 1:
+        return f"vit {settings}"
+    return (f"torchrun --nproc-per-node {processes} -m vit_from_scratch.cli {settings} \\\n"
+            f"        --set training.batch_size={ours.training.batch_size}")  # fmt: skip
+
+
+def portable(name, config):
+    "The settings of a run without what belongs to one machine."
+    return with_settings(config, root=f"data/{name}", resume_path=None)
+
+
+def write_card(name, run, facts, command):
     "What the weights are, what made them, what they reach and what they are not for."
     c, test = run.config, run.history.test
     lines = [
         f"# {name}: a ViT with {facts['parameters']:,} parameters", "",
         f"Trained from scratch on the training part of {name} ({facts['train_images']:,} images; {facts['valid_images']:,} more chose the epoch), by", "",
-        f"    vit train --preset {name} --set dataset.root=data/{name}", "",
+        f"    {command}", "",
         f"with the settings in `{name}.json`, seed {c.training.seed}, in {facts['epochs']} epochs and {facts['minutes']:.0f} minutes of training and",
         f"validation on {facts['hardware']}, {facts['date']}.", "",
         f"- Accuracy on the {test.num_images:,} test images, measured once by the run: {test.accuracy:.2%} (macro F1 {test.f1:.4f}, cross-entropy {test.loss:.4f}).",
@@ -65,9 +85,11 @@ def main():
     parser.add_argument("name", choices=SOURCES)
     parser.add_argument("--hardware", required=True)
     parser.add_argument("--paused", action="append", default=[], metavar="EPOCH:MINUTES", help="time the process was halted in that epoch, which its own clock counted")
+    parser.add_argument("--processes", type=int, default=1, help="how many processes of torchrun made it")
     parser.add_argument("--per-class", type=int, default=10)
     given = parser.parse_args()
     run, name = load_run(given.run), given.name
+    command = find_command(name, run.config, given.processes)
     paused = {int(epoch): float(minutes) for epoch, minutes in (text.split(":") for text in given.paused)}
     data = load_data(**run.config.dataset.model_dump())
     test = data.test
@@ -75,7 +97,7 @@ def main():
     write_samples(name, test, given.per_class)
     shipped, samples = ViT.from_shipped(name), load_samples(name)
     facts = {
-        "hardware": given.hardware, "date": time.strftime("%Y-%m-%d", time.localtime((given.run / "test.json").stat().st_mtime)),
+        "hardware": given.hardware, "processes": given.processes, "date": time.strftime("%Y-%m-%d", time.localtime((given.run / "test.json").stat().st_mtime)),
         "epochs": len(run.history.rows), "minutes": sum(row["seconds"] for row in run.history.rows) / 60 - sum(paused.values()), "paused": paused,
         "parameters": sum(p.numel() for p in shipped.parameters()), "run_accuracy": run.history.test.accuracy,
         "shipped_accuracy": evaluate(shipped, test).accuracy, "samples_accuracy": evaluate(shipped, samples).accuracy,
@@ -83,9 +105,8 @@ def main():
     }  # fmt: skip
     if abs(facts["run_accuracy"] - facts["shipped_accuracy"]) > 0.001:
         raise SystemExit(f"float16 changes the test accuracy from {facts['run_accuracy']:.2%} to {facts['shipped_accuracy']:.2%}; do not ship these weights")
-    portable = with_settings(run.config, root=f"data/{name}", resume_path=None)
-    (PACKAGE / "weights" / f"{name}.json").write_text(json.dumps({"results": facts, "config": json.loads(config_json(portable))}, indent=1) + "\n")
-    write_card(name, run, facts)
+    (PACKAGE / "weights" / f"{name}.json").write_text(json.dumps({"results": facts, "config": json.loads(config_json(portable(name, run.config)))}, indent=1) + "\n")
+    write_card(name, run, facts, command)
     (HERE / name).mkdir(exist_ok=True)
     for file in ("config.json", "metrics.csv", "test.json"):
         shutil.copy(given.run / file, HERE / name / file)

@@ -267,7 +267,8 @@ def measure_learning(library, device, seed, precision, attention):
     from vit_from_scratch.train import fit, make_model
 
     data = load_data("cifar10", "data/cifar10", limit=3000)
-    config = with_settings(preset("cifar10"), epochs=4, warmup_epochs=0.5, small_sizes=(16,), small_share=1.0, batch_size=128, seed=seed,
+    config = with_settings(preset("cifar10"), muon_lr=0.006, schedule="cosine", mix_probability=0.3, valid_fraction=0.1,  # as when it was measured
+                           epochs=4, warmup_epochs=0.5, small_sizes=(16,), small_share=1.0, batch_size=128, seed=seed,
                            precision=precision, device=device.type)  # fmt: skip
     model = make_model(config, data)
     for block in model.blocks:
