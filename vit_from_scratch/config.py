@@ -436,6 +436,9 @@ def preset(
     return with_settings(Config(), **PRESETS[name].settings)
 
 # %% ../nbs/06_config.ipynb #20145b18
+_NEWER = {"model.patch_init_std"}  # settings that older files lack; the defaults are what was done before there was a choice
+
+
 def config_json(
     config: Config,  # a configuration
 ) -> str:
@@ -454,7 +457,7 @@ def config_from_json(
     if not isinstance(tree, dict) or not all(isinstance(part, dict) for part in tree.values()):
         raise ConfigError(f"this is not a saved configuration; it needs the sections {', '.join(SECTIONS)}")
     config = build(tree)
-    missing = [name for field, name in SETTINGS.items() if field not in tree.get(name.split(".")[0], {})]
+    missing = [name for field, name in SETTINGS.items() if name not in _NEWER and field not in tree.get(name.split(".")[0], {})]
     if missing:
         raise ConfigError(f"{missing[0]} and {len(missing) - 1} more settings are missing; this was written by another version, or edited")
     return config
