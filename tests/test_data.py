@@ -58,6 +58,7 @@ def write_cifar(source, root, monkeypatch, label_key, names_key):
         written = []
         for name, _ in getattr(source, attribute):
             batch = {"data": rng.integers(0, 256, (40, 3072), dtype=np.uint8), label_key: [i % 10 for i in range(40)]}
+            batch["filenames"] = [f"{rng.integers(2**31)}_{name}_{i}.png" for i in range(40)]  # in no order
             written.append([name, write(name, batch)])
         monkeypatch.setattr(source, attribute, written)
     meta = write(source.meta["filename"], {names_key: names})
@@ -75,8 +76,15 @@ def test_official_cifar(name, tmp_path, monkeypatch):
     expected = (180, 20, 40) if name == "cifar10" else (30, 10, 40)  # at least one image of every class
     assert data.classes == tuple(names) and data.image_size == 32
     assert (data.train.num_images, data.valid.num_images, data.test.num_images) == expected
-    first = pickle.loads((tmp_path / source.base_folder / source.test_list[0][0]).read_bytes())["data"][0]
-    assert np.array_equal(data.test.images[0].numpy(), first.reshape(3, 32, 32))
+    for part, batches in (("train", source.train_list), ("test", source.test_list)):  # the same images as folders of PNG files
+        for batch in (pickle.loads((tmp_path / source.base_folder / file).read_bytes()) for file, _ in batches):
+            for pixels, label, file in zip(batch["data"], batch[keys[0]], batch["filenames"], strict=True):
+                (tmp_path / "tree" / part / names[label]).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels.reshape(3, 32, 32).transpose(1, 2, 0)).save(tmp_path / "tree" / part / names[label] / file)
+    tree = load_data(name, root=tmp_path / "tree")
+    for part in ("train", "valid", "test"):  # and the cut falls between the same images
+        official, folders = getattr(data, part), getattr(tree, part)
+        assert torch.equal(official.images, folders.images) and torch.equal(official.labels, folders.labels)
     assert not hashes(data.train) & hashes(data.valid) and not hashes(data.train) & hashes(data.test)
 
 

@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 import os
+import pickle
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -738,8 +739,14 @@ def _open_cifar(name: str, root: Path, download: bool) -> tuple[dict[str, Listin
 
     source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
     parts = {"train": source(root, True, download=download), "test": source(root, False, download=download)}
-    arrays = {k: torch.from_numpy(p.data).permute(0, 3, 1, 2).contiguous() for k, p in parts.items()}
-    return {k: Listing(arrays[k], torch.tensor(p.targets)) for k, p in parts.items()}, tuple(parts["train"].classes)
+    listings = {}
+    for split, part in parts.items():
+        batches = part.train_list if split == "train" else part.test_list
+        names = [n for file, _ in batches for n in pickle.loads((root / part.base_folder / file).read_bytes(), encoding="latin1")["filenames"]]
+        order = sorted(range(len(names)), key=lambda i: (part.targets[i], names[i]))  # as an image tree lists them
+        images = torch.from_numpy(part.data[order]).permute(0, 3, 1, 2).contiguous()
+        listings[split] = Listing(images, torch.tensor(part.targets)[order])
+    return listings, tuple(parts["train"].classes)
 
 
 def _open_gtsrb(name: str, root: Path, download: bool) -> tuple[dict[str, Listing], tuple[str, ...]]:
