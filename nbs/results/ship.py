@@ -51,7 +51,7 @@ def find_command(name, config, processes):
     settings = f"train --preset {name} --set dataset.root=data/{name}"
     if processes == 1:
         return f"vit {settings}"
-    return (f"torchrun --nproc-per-node {processes} -m vit_from_scratch.cli {settings} \\\n"
+    return (f"OMP_NUM_THREADS=1 torchrun --nproc-per-node {processes} -m vit_from_scratch.cli {settings} \\\n"
             f"        --set training.batch_size={ours.training.batch_size}")  # fmt: skip
 
 
@@ -68,13 +68,14 @@ def write_card(name, run, facts, command):
         f"Trained from scratch on the training part of {name} ({facts['train_images']:,} images; {facts['valid_images']:,} more chose the epoch), by", "",
         f"    {command}", "",
         f"with the settings in `{name}.json`, seed {c.training.seed}, in {facts['epochs']} epochs and {facts['minutes']:.0f} minutes of training and",
-        f"validation on {facts['hardware']}, {facts['date']}.", "",
+        f"validation on {facts['hardware']}, torch {facts['torch']}, {facts['date']}. It is one run; how far another seed would be off is not known.", "",
         f"- Accuracy on the {test.num_images:,} test images, measured once by the run: {test.accuracy:.2%} (macro F1 {test.f1:.4f}, cross-entropy {test.loss:.4f}).",
         f"- These float16 weights, evaluated again: {facts['shipped_accuracy']:.2%}. On the {facts['sample_images']} sample images in the package: {facts['samples_accuracy']:.0%}.",
         f"- Input: {run.model.arguments['image_size']} × {run.model.arguments['image_size']} RGB, normalised with mean {', '.join(f'{v:.4f}' for v in run.model.mean)} and deviation {', '.join(f'{v:.4f}' for v in run.model.std)}.",
         f"- Classes: {', '.join(run.model.classes)}. Every picture gets one of them, whatever it shows.",
         "- For teaching and for looking inside. Photographs of other kinds, sizes and origins were not tested.",
-        f"- Data: {SOURCES[name]}.",
+        "- The sample images are the first of their class by file name: a check that the weights work, not an estimate.",
+        f"- Data: {SOURCES[name]}. Weights: the licence of the package.",
     ]  # fmt: skip
     (PACKAGE / "weights" / f"{name}.md").write_text("\n".join(lines) + "\n")
 
@@ -97,7 +98,7 @@ def main():
     write_samples(name, test, given.per_class)
     shipped, samples = ViT.from_shipped(name), load_samples(name)
     facts = {
-        "hardware": given.hardware, "processes": given.processes, "date": time.strftime("%Y-%m-%d", time.localtime((given.run / "test.json").stat().st_mtime)),
+        "hardware": given.hardware, "processes": given.processes, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d", time.localtime((given.run / "test.json").stat().st_mtime)),
         "epochs": len(run.history.rows), "minutes": sum(row["seconds"] for row in run.history.rows) / 60 - sum(paused.values()), "paused": paused,
         "parameters": sum(p.numel() for p in shipped.parameters()), "run_accuracy": run.history.test.accuracy,
         "shipped_accuracy": evaluate(shipped, test).accuracy, "samples_accuracy": evaluate(shipped, samples).accuracy,
