@@ -748,7 +748,7 @@ def _open_cifar(name: str, root: Path, download: bool) -> tuple[dict[str, Listin
         listings[split] = Listing(images, torch.tensor(part.targets)[order])
     return listings, tuple(parts["train"].classes)
 
-
+# %% ../nbs/05_data.ipynb #a91c3e07
 def _open_gtsrb(name: str, root: Path, download: bool) -> tuple[dict[str, Listing], tuple[str, ...]]:
     from torchvision import datasets
 
