@@ -386,13 +386,13 @@ def show_info(
 
     import torch
 
-    from vit_from_scratch.train import cpu_has_bfloat16, free_memory, pick_device, pick_precision
+    from vit_from_scratch.train import cpu_has_amx, free_memory, pick_device, pick_precision
 
     chosen = pick_device(with_settings(Config(), device=device).training.device)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "pydantic", "typer"))
     typer.echo(f"vit_from_scratch {version('vit-from-scratch')}, Python {platform.python_version()}, {packages}")
-    quick = {True: "bfloat16 in hardware", False: "no bfloat16 in hardware"}
-    typer.echo(f"cpu: {torch.get_num_threads()} threads, {quick[cpu_has_bfloat16()]}")
+    quick = {True: "matrix units for bfloat16", False: "no matrix units for bfloat16"}
+    typer.echo(f"cpu: {torch.get_num_threads()} threads, {quick[cpu_has_amx()]}")
     for i in range(torch.cuda.device_count()):
         typer.echo(f"cuda:{i}: {torch.cuda.get_device_name(i)}, {quick[torch.cuda.is_bf16_supported(including_emulation=False)]}")
     typer.echo("mps: available" if torch.backends.mps.is_available() else "mps: not available")
