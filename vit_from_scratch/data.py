@@ -4,20 +4,21 @@
 
 # %% auto #0
 __all__ = ['SHAPE_CLASSES', 'OPERATIONS', 'PHOTOMETRIC', 'GTSRB_CLASSES', 'PART_NAMES', 'DATASETS', 'make_shapes',
-           'derive_generator', 'crop_and_flip', 'operation_matrices', 'crop_matrices', 'warp', 'change_colours',
-           'draw_beta', 'box_masks', 'erase', 'mixing_maps', 'mix', 'Augment', 'Counted', 'ImagePart', 'ImageSet',
-           'measure_mean_std', 'split_indices', 'Listing', 'list_folder', 'read_image', 'read_images', 'make_transform',
-           'StreamedSet', 'find_parts', 'cut_parts', 'pick_image_size', 'check_headers', 'to_memory', 'ImageData',
-           'serve', 'load_data', 'load_samples']
+           'derive_generator', 'crop_and_flip', 'operation_matrices', 'change_rows', 'crop_matrices', 'warp',
+           'per_channel', 'change_colours', 'draw_beta', 'box_masks', 'erase', 'mixing_maps', 'mix', 'Augment',
+           'Counted', 'ImagePart', 'ImageSet', 'measure_mean_std', 'split_indices', 'Listing', 'list_folder',
+           'read_image', 'read_images', 'make_transform', 'StreamedSet', 'find_parts', 'cut_parts', 'pick_image_size',
+           'check_headers', 'to_memory', 'ImageData', 'serve', 'load_data', 'load_samples']
 
 # %% ../nbs/05_data.ipynb #30f725ec
 import difflib
+import functools
 import hashlib
 import json
 import math
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -203,6 +204,21 @@ def operation_matrices(
     return m
 
 # %% ../nbs/05_data.ipynb #c44f2dfd
+def change_rows(
+    change: Callable[..., Tensor],  # of images and of whatever else there is for every image
+    chosen: Tensor,  # bool `(B,)`: which images change
+    images: Tensor,  # `(B, C, H, W)`
+    *others: Tensor,  # `(B, ...)`
+) -> Tensor:  # `(B, C, H, W)`
+    "Change the chosen images. A CPU computes these alone; a GPU computes all and keeps the chosen, for counting would make it wait."
+    if images.device.type != "cpu":
+        return torch.where(chosen.view(-1, 1, 1, 1), change(images, *others), images)
+    rows = chosen.nonzero()[:, 0]
+    if not len(rows):
+        return images
+    return images.index_copy(0, rows, change(images[rows], *(other[rows] for other in others)))
+
+
 def crop_matrices(
     num: int,  # `B`
     area: tuple[float, float],  # range of the share of the image kept
@@ -225,22 +241,33 @@ def warp(
     matrices: Tensor,  # `(B, 3, 3)`, from output to input coordinates, both in [-1, 1]
 ) -> Tensor:
     "Resample every image through its own affine map, bilinear, mid-grey outside; images with the identity stay bit for bit."
-    rows = (matrices != torch.eye(3, device=matrices.device)).flatten(1).any(1).nonzero()[:, 0]
-    if not len(rows):
-        return images
-    grid = F.affine_grid(matrices[rows, :2], [len(rows), *images.shape[1:]], align_corners=False)
-    moved = F.grid_sample(images[rows] - 0.5, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return images.index_copy(0, rows, moved + 0.5)
+
+    def resample(images: Tensor, matrices: Tensor) -> Tensor:
+        grid = F.affine_grid(matrices[:, :2], images.shape, align_corners=False)
+        return F.grid_sample(images - 0.5, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + 0.5
+
+    moves = (matrices != torch.eye(3, device=matrices.device)).flatten(1).any(1)
+    return change_rows(resample, moves, images, matrices)
 
 # %% ../nbs/05_data.ipynb #ff47f506
+@functools.lru_cache(maxsize=64)
+def per_channel(
+    values: tuple[float, ...],  # one for each channel
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:  # `(C, 1, 1)`
+    "Numbers to broadcast over images, made once: a copy to the device in every step would make it wait."
+    return torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1)
+
+
 def _blend(images: Tensor, other: Tensor, strengths: Tensor) -> Tensor:
     "Towards `other` for negative strengths, away from it for positive ones: factor 1 + 0.9 * strength."
     return torch.lerp(other, images, 1 + 0.9 * strengths.view(-1, 1, 1, 1)).clamp(0, 1)
 
 
 def _grey(images: Tensor) -> Tensor:
-    weights = images.new_tensor([0.2989, 0.587, 0.114] if images.shape[1] == 3 else [1 / images.shape[1]] * images.shape[1])
-    return (images * weights.view(-1, 1, 1)).sum(1, keepdim=True)
+    weights = (0.2989, 0.587, 0.114) if images.shape[1] == 3 else (1 / images.shape[1],) * images.shape[1]
+    return (images * per_channel(weights, images.device, images.dtype)).sum(1, keepdim=True)
 
 
 def _brightness(images: Tensor, strengths: Tensor) -> Tensor:
@@ -256,8 +283,9 @@ def _contrast(images: Tensor, strengths: Tensor) -> Tensor:
 
 
 def _sharpness(images: Tensor, strengths: Tensor) -> Tensor:
-    kernel = images.new_tensor([[1, 1, 1], [1, 5, 1], [1, 1, 1]]).div(13).expand(images.shape[1], 1, 3, 3)
-    smooth = images.clone()
+    kernel = images.new_ones(images.shape[1], 1, 3, 3)
+    kernel[:, :, 1, 1] = 5
+    kernel, smooth = kernel / 13, images.clone()
     smooth[:, :, 1:-1, 1:-1] = F.conv2d(images, kernel, groups=images.shape[1])
     return _blend(images, smooth, strengths)
 
@@ -297,11 +325,8 @@ def change_colours(
     strengths: Tensor,  # `(B,)` in [-1, 1]: magnitude / 30 with a sign
 ) -> Tensor:
     "Apply to each image its own photometric operation; the geometric ones and the identity leave it alone."
-    images = images.clone()
     for name, change in PHOTOMETRIC.items():
-        rows = (operations == OPERATIONS.index(name)).nonzero()[:, 0]
-        if len(rows):
-            images[rows] = change(images[rows], strengths[rows])
+        images = change_rows(change, operations == OPERATIONS.index(name), images, strengths)
     return images
 
 # %% ../nbs/05_data.ipynb #d42f075f
@@ -341,10 +366,8 @@ def erase(
     stretch = torch.exp((ratio - 0.5) * math.log(3.3))  # square root of the ratio
     side = (0.02 + 0.31 * area).sqrt()
     height, width = (H * side * stretch).clamp(max=H), (W * side / stretch).clamp(max=W)
-    rows = (chosen < probability).nonzero()[:, 0]
-    gone = box_masks(down * (H - height), right * (W - width), height, width, (H, W))[rows]
-    noise = torch.rand(len(rows), C, H, W, generator=generator, device=images.device)
-    return images.index_copy(0, rows, torch.where(gone, noise, images[rows]))
+    gone = box_masks(down * (H - height), right * (W - width), height, width, (H, W)) & (chosen < probability).view(-1, 1, 1, 1)
+    return torch.where(gone, torch.rand(B, C, H, W, generator=generator, device=images.device), images)
 
 # %% ../nbs/05_data.ipynb #ee37e020
 def mixing_maps(
@@ -438,12 +461,12 @@ class Counted:
     def normalize(self, images: Tensor) -> Tensor:
         "Pixels (uint8, or float in [0, 1]) to mean 0 and standard deviation 1."
         images = images / 255 if images.dtype == torch.uint8 else images
-        mean, std = (images.new_tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
+        mean, std = (per_channel(tuple(v), images.device, images.dtype) for v in (self.mean, self.std))
         return (images - mean) / std
 
     def denormalize(self, images: Tensor) -> Tensor:
         "Back to pixels in [0, 1], for a picture."
-        mean, std = (images.new_tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
+        mean, std = (per_channel(tuple(v), images.device, images.dtype) for v in (self.mean, self.std))
         return images * std + mean
 
 # %% ../nbs/05_data.ipynb #f0bb3ce5
@@ -485,6 +508,7 @@ class ImagePart(Counted):
         order = torch.arange(self.num_images)
         if self.shuffle:
             order = torch.randperm(self.num_images, generator=derive_generator("cpu", self.seed, epoch))
+        order = order.to(self.labels.device)  # once, not batch by batch
         for batch in range(start, len(self)):
             yield batch, order[batch * self.batch_size :][: self.batch_size].tensor_split(self.world_size)[self.rank]
 
@@ -512,7 +536,6 @@ class ImageSet(ImagePart):
     ) -> Iterator[tuple[Tensor, Tensor]]:  # normalised images `(B, C, H, W)`; labels `(B,)`, or `(B, K)` when mixed
         "The batches of one epoch from batch `start`, the same ones however often and from wherever they are asked for."
         for batch, index in self.batch_indices(epoch, start):
-            index = index.to(self.device)
             images, labels = self.images[index], self.labels[index]
             if self.augment:
                 generator = derive_generator(self.device, self.seed, epoch, batch, self.rank)
@@ -749,15 +772,20 @@ def _open_cifar(name: str, root: Path, download: bool) -> tuple[dict[str, Listin
     return listings, tuple(parts["train"].classes)
 
 # %% ../nbs/05_data.ipynb #a91c3e07
+def _number_tracks(paths: Sequence[str], labels: Sequence[int]) -> Tensor:
+    "A number for each track: the frames of one drive past one sign, `00007_00012.ppm` and the like, must not be on both sides of a cut"
+    tracks = [f"{label} {Path(path).name.split('_')[0]}" for path, label in zip(paths, labels, strict=True)]
+    number = {track: i for i, track in enumerate(dict.fromkeys(tracks))}
+    return torch.tensor([number[track] for track in tracks])
+
+
 def _open_gtsrb(name: str, root: Path, download: bool) -> tuple[dict[str, Listing], tuple[str, ...]]:
     from torchvision import datasets
 
     listings = {}
     for split in ("train", "test"):
         paths, labels = zip(*datasets.GTSRB(root, split, download=download)._samples, strict=True)
-        tracks = [f"{label} {Path(path).name.split('_')[0]}" for path, label in zip(paths, labels, strict=True)]
-        number = {track: i for i, track in enumerate(dict.fromkeys(tracks))}  # frames of one drive past one sign
-        listings[split] = Listing(list(paths), torch.tensor(labels), groups=torch.tensor([number[t] for t in tracks]))
+        listings[split] = Listing(list(paths), torch.tensor(labels), groups=_number_tracks(paths, labels))
     return listings, GTSRB_CLASSES
 
 
@@ -790,6 +818,8 @@ def _open_tree(name: str, root: Path) -> tuple[dict[str, Listing], tuple[str, ..
     if name == "imagenet-1k" and "valid" in folders:  # the labels of its test part were never published: val is the part to report on
         folders["test"] = folders.pop("valid")
     train, classes = list_folder(folders.pop("train", root))
+    if name == "gtsrb":
+        train = replace(train, groups=_number_tracks(train.items, train.labels.tolist()))
     return {"train": train, **{part: list_folder(folder, classes)[0] for part, folder in folders.items()}}, classes
 
 

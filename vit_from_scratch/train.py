@@ -155,15 +155,17 @@ class Muon(torch.optim.Optimizer):
 
     def _move(self, matrices: list[nn.Parameter], group: dict[str, Any]) -> None:
         lr, momentum, device = group["lr"], group["momentum"], matrices[0].device
-        means = [self.state[p].setdefault("momentum_buffer", torch.zeros_like(p)) for p in matrices]
-        for p, mean in zip(matrices, means, strict=True):
-            mean.lerp_(p.grad, 1 - momentum)
-        ahead = torch.stack([p.grad.lerp(mean, momentum) for p, mean in zip(matrices, means, strict=True)])
+        for p in matrices:
+            if "momentum_buffer" not in self.state[p]:
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        means, gradients = [self.state[p]["momentum_buffer"] for p in matrices], [p.grad for p in matrices]
+        torch._foreach_lerp_(means, gradients, 1 - momentum)
+        ahead = torch.stack(torch._foreach_lerp(gradients, means, momentum))
         half = device.type == "cuda" or (device.type == "cpu" and cpu_has_amx())
         steps = share_work(orthogonalize, ahead.bfloat16() if half else ahead).to(matrices[0].dtype)
         rows, columns = matrices[0].shape
-        for p, step in zip(matrices, steps, strict=True):
-            p.mul_(1 - lr * group["weight_decay"]).add_(step, alpha=-lr * max(1, rows / columns) ** 0.5)
+        torch._foreach_mul_(matrices, 1 - lr * group["weight_decay"])
+        torch._foreach_add_(matrices, steps.unbind(), alpha=-lr * max(1, rows / columns) ** 0.5)
 
 # %% ../nbs/07_train.ipynb #00066970
 def make_optimizer(
@@ -225,8 +227,7 @@ def update_average(
 ) -> None:
     "Exponential moving average of the weights (Polyak and Juditsky 1992), with a warm-up."
     decay = min(decay, (1 + step) / (10 + step))
-    for mean, now in zip(average.parameters(), model.parameters(), strict=True):
-        mean.lerp_(now, 1 - decay)
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 
@@ -520,6 +521,7 @@ def place(
     share = dict(device=device, rank=world.rank, world_size=world.size, batch_size=config.training.batch_size * world.size)
     if not training:
         return part.with_settings(shuffle=False, augment=None, **share)
+    share["drop_last"] = part.drop_last or config.training.compile  # a smaller last batch would be compiled once more
     return part.with_settings(shuffle=True, augment=Augment(**config.transform.model_dump()), seed=config.training.seed, **share)
 
 # %% ../nbs/07_train.ipynb #01974eb4
@@ -599,8 +601,10 @@ def train_step(
     group: list[tuple[Tensor, Tensor]],  # batches of images and labels
 ) -> Tensor:  # mean loss of this process's images, as its share of the mean over all
     "One optimizer step: forward, loss and backward for every batch of the group, then the weights move."
-    world, total = state.world, torch.tensor(float(sum(len(images) for images, _ in group)), device=state.device)
-    total, step_loss = world.sum(total), torch.zeros((), device=state.device)
+    world, total = state.world, float(sum(len(images) for images, _ in group))
+    if world.size > 1:  # of all processes; a number made on the device would make it wait in every step
+        total = world.sum(torch.tensor(total, device=state.device))
+    step_loss = torch.zeros((), device=state.device)
     for number, (images, labels) in enumerate(group, start=1):
         images, labels = images.to(state.device, non_blocking=True), labels.to(state.device, non_blocking=True)
         images = shrink(images, small_side(state.config, state.progress.epoch))
@@ -931,7 +935,10 @@ def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -
     forward = model
     if world.size > 1:
         forward = nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
-    return torch.compile(forward) if config.training.compile else forward
+    if not config.training.compile:
+        return forward
+    alone = device.type == "cuda" and world.size == 1 and config.training.grad_accumulation == 1
+    return torch.compile(forward, mode="reduce-overhead" if alone else None)  # CUDA graphs: their gradients may not be added up
 
 
 def describe_model(model: nn.Module, train: Any) -> None:
