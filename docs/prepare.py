@@ -18,12 +18,12 @@ TAGS = {"echo": "remove-input", "output": "remove-output"}
 
 # ---------------------------------------------------------------- the library's public names
 def modules() -> dict[str, str]:
-    "Exported modules in the order of their lessons, with the notebook each one comes from."
+    "Exported modules in the order of their notebooks, with the notebook each one comes from, such as `workshop/weights.ipynb`."
     found = {}
     for path in project.lesson_paths():
         for cell in project.read_notebook(path)["cells"]:
             if name := project.directives(project.source(cell))[0].get("default-exp"):
-                found[name] = path.name
+                found[name] = project.name_of(path)
     return found
 
 
@@ -221,8 +221,8 @@ def mended_links(text: str, links: project.Links) -> str:
     "Links between notebooks keep working; links to files outside the notebooks go to the repository, or become plain text."
     def replace(match: re.Match) -> str:
         label, address = match[1], match[2]
-        if address.startswith("../") and not address.endswith(".ipynb"):
-            path = address.removeprefix("../")
+        if address.startswith("../") and not address.partition("#")[0].endswith(".ipynb"):
+            path = re.sub(r"^(\.\./)+", "", address)
             return f"[{label}]({links.source(path)})" if links.user else label
         if re.match(r"[a-z]+:", address):
             return match[0]
@@ -328,15 +328,13 @@ def llms(links: project.Links) -> str:
     "The site in one page for language models (llmstxt.org)."
     base = links.docs + "/" if links.user else ""
     values = project.settings()
-    lines = [f"# {values['title']}", "", f"> {values['description']}", "", "## Lessons", ""]
-    for path in project.lesson_paths():
-        notebook = project.read_notebook(path)
-        lines.append(f"- [{project.title(notebook)}]({base}text/{path.stem}.md): {project.promise(notebook)}")
-    if project.result_paths():
-        lines += ["", "## Results", ""]
-    for path in project.result_paths():
-        notebook = project.read_notebook(path)
-        lines.append(f"- [{project.title(notebook)}]({base}text/{path.stem}.md): {project.promise(notebook)}")
+    lines = [f"# {values['title']}", "", f"> {values['description']}"]
+    home = project.NOTEBOOKS / "index.ipynb"
+    for heading, paths in (("Course", [home, *project.course_paths()]), ("Workshop", project.workshop_paths()), ("Results", project.result_paths())):
+        lines += ["", f"## {heading}", ""] if paths else []
+        for path in paths:
+            notebook = project.read_notebook(path)
+            lines.append(f"- [{project.title(notebook)}]({base}text/{path.stem}.md): {project.promise(notebook)}")
     lines += ["", "## API reference", ""]
     for module in modules():
         doc = inspect.getdoc(import_module(f"{project.PACKAGE.name}.{module}")) or ""
@@ -358,20 +356,24 @@ def prepare(
     (pages / "api").mkdir()
     (extra / "notebooks").mkdir()
     (extra / "text").mkdir()
-    originals = project.lesson_paths() + project.result_paths()
+    saved = project.result_paths()
+    originals = project.lesson_paths() + saved
     for original in originals:
         inside = original.relative_to(project.NOTEBOOKS)
         path = project.EXECUTED / inside
-        path = path if path.exists() else original  # results keep their saved outputs
+        if original in saved:  # results keep their outputs
+            path = original
+        elif not path.exists():
+            raise SystemExit(f"the site was not built: {project.name_of(original)} has not been executed; run python tests/run_lessons.py")
         notebook = one_notebook(path, original, links, known)
         if original.name == "index.ipynb":
-            lessons = [item.stem for item in project.lesson_paths() if item.stem != "index"]
-            trees = [tree("Lessons", lessons)]
+            trees = [tree("Course", [item.stem for item in project.course_paths()])]
+            trees.append(tree("Workshop", [f"workshop/{item.stem}" for item in project.workshop_paths()]))
             if project.result_paths():
                 trees.append(tree("Results", [f"results/{item.stem}" for item in project.result_paths()]))
             trees.append(tree("API reference", [f"api/{module}" for module in modules()]))
             notebook.cells.append(nbformat.v4.new_markdown_cell("\n".join(trees)))
-        (pages / inside).parent.mkdir(exist_ok=True)
+        (pages / inside).parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, pages / inside)
         shutil.copy(original, extra / "notebooks" / original.name)
         (extra / "text" / f"{original.stem}.md").write_text(as_markdown(original), encoding="utf-8")

@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, PACKAGE = ROOT / "nbs", ROOT / "vit_from_scratch"
 EXECUTED, SITE = ROOT / "_build" / "executed", ROOT / "_build" / "site"
+WORKSHOP = ("settings", "shapes", "datasets", "weights", "hardware", "checkpoints", "estimates", "runs", "page", "doctor", "command_line")
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,25 @@ def links(
     return Links(values["user"] if user is None else user, values["repo"], values["branch"])
 
 
+def course_paths() -> list[Path]:
+    "The lessons of the course, in order."
+    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def workshop_paths() -> list[Path]:
+    "The notebooks of the engine, in the order in which they build on each other; one that has no place yet comes last."
+    found = {path.stem: path for path in sorted((NOTEBOOKS / "workshop").glob("*.ipynb"))}
+    return [found.pop(name) for name in WORKSHOP if name in found] + list(found.values())
+
+
 def lesson_paths() -> list[Path]:
-    "The notebooks that are executed: the home page first, then the lessons in order."
-    return sorted(NOTEBOOKS.glob("index.ipynb")) + sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    "The notebooks that are executed: the home page first, then the course, then the workshop."
+    return sorted(NOTEBOOKS.glob("index.ipynb")) + course_paths() + workshop_paths()
+
+
+def name_of(path: Path) -> str:
+    "A notebook's place below nbs/, such as `workshop/weights.ipynb`."
+    return path.relative_to(NOTEBOOKS).as_posix()
 
 
 def result_paths() -> list[Path]:
@@ -119,7 +136,7 @@ def source_hash() -> str:
     digest = hashlib.sha256()
     for path in lesson_paths():
         cells = [(cell["cell_type"], source(cell)) for cell in read_notebook(path)["cells"]]
-        digest.update(json.dumps([path.name, cells]).encode())
+        digest.update(json.dumps([name_of(path), cells]).encode())
     for path in sorted(PACKAGE.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts and path.name != "_modidx.py":
             digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())

@@ -1,7 +1,7 @@
 """Execute every lesson once, top to bottom, on a copy, and check that notebooks, library and README agree.
 
     python tests/run_lessons.py             everything
-    python tests/run_lessons.py 02 04       only these lessons (their execution is not recorded)
+    python tests/run_lessons.py 02 weights  only these notebooks (their execution is not recorded)
     python tests/run_lessons.py --no-run    only the checks that execute nothing
 
 The executed copies land in `_build/executed`, where the documentation finds them. The first failure ends the run with
@@ -31,6 +31,19 @@ class Failure(Exception):
     "A check that did not pass, in words for the reader."
 
 
+def shown(path: Path) -> str:
+    "A notebook's name as a reader knows it: its place below nbs/, or below the folder of the executed copies."
+    base = next((base for base in (project.NOTEBOOKS, project.EXECUTED) if path.is_relative_to(base)), path.parent)
+    return path.relative_to(base).as_posix()
+
+
+def copy_for_execution(path: Path) -> Path:
+    "A copy of a notebook at the same place below `_build/executed`."
+    copy = project.EXECUTED / project.name_of(path)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(path, copy))
+
+
 def execute(path: Path) -> None:
     "Execute one notebook in place; used in a process of its own."
     import nbformat
@@ -56,7 +69,7 @@ def execute(path: Path) -> None:
         index, cell = runner.current
         name = next((line for line in cell.source.split("\n") if line.strip() and not line.startswith("#|")), "")
         text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
-        raise SystemExit(f"FAILED {path.name}, cell {index} (“{name.strip()}”)\n{text[-3000:]}") from None
+        raise SystemExit(f"FAILED {shown(path)}, cell {index} (“{name.strip()}”)\n{text[-3000:]}") from None
     finally:
         nbformat.write(notebook, path)
 
@@ -78,8 +91,8 @@ def run_all(paths: list[Path], jobs: int) -> dict[str, float]:
         output = process.communicate()[0]
         running.discard(process)
         if process.returncode:
-            raise Failure(output.strip() or f"FAILED {path.name}")
-        return path.name, time.perf_counter() - start
+            raise Failure(output.strip() or f"FAILED {shown(path)}")
+        return shown(path), time.perf_counter() - start
 
     seconds = {}
     with ThreadPoolExecutor(jobs) as pool:
@@ -88,7 +101,7 @@ def run_all(paths: list[Path], jobs: int) -> dict[str, float]:
             for future in as_completed(futures):
                 name, took = future.result()
                 seconds[name] = took
-                print(f"  {name:28s} {took:6.1f} s", flush=True)
+                print(f"  {name:32s} {took:6.1f} s", flush=True)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in list(running):
@@ -102,7 +115,7 @@ def complain_of_noise(path: Path) -> None:
     for index, cell in enumerate(project.read_notebook(path)["cells"]):
         for output in cell.get("outputs", []):
             if output["output_type"] == "stream" and output["name"] == "stderr":
-                raise Failure(f"FAILED {path.name}, cell {index} writes to stderr: {''.join(output['text'])[:500]}")
+                raise Failure(f"FAILED {shown(path)}, cell {index} writes to stderr: {''.join(output['text'])[:500]}")
 
 
 def check_export_and_cleanliness() -> None:
@@ -149,7 +162,7 @@ def main() -> None:
                 shutil.rmtree(project.EXECUTED, ignore_errors=True)
             project.EXECUTED.mkdir(parents=True, exist_ok=True)
             (project.EXECUTED / "record.json").unlink(missing_ok=True)
-            copies = [Path(shutil.copy(path, project.EXECUTED)) for path in notebooks]
+            copies = [copy_for_execution(path) for path in notebooks]
             seconds = run_all(copies, arguments.jobs)
             for path in copies:
                 complain_of_noise(path)

@@ -260,7 +260,7 @@ def test_statistics_fit_the_channels():
 
 def test_two_processes_make_the_same_batch():
     code = (
-        "from vit_from_scratch.data import *; import hashlib\n"
+        "from vit_from_scratch.data import SHAPE_CLASSES, Augment, ImageSet, make_shapes; import hashlib\n"
         "images, labels, _ = make_shapes(64)\n"
         "augment = Augment(4, flip=True, randaugment_ops=2, erasing=0.5, cutmix=1.0)\n"
         "part = ImageSet(images, labels, SHAPE_CLASSES, (0.5,) * 3, (0.25,) * 3, batch_size=32, shuffle=True, seed=5, augment=augment)\n"

@@ -80,14 +80,15 @@ def test_pages_are_light():
 
 @needs_site
 def test_every_lesson_and_module_is_there():
-    names = {path.stem for path in project.lesson_paths()} | {f"results/{path.stem}" for path in project.result_paths()}
+    names = {project.name_of(path).removesuffix(".ipynb") for path in project.lesson_paths() + project.result_paths()}
     names |= {f"api/{path.stem}" for path in project.PACKAGE.glob("*.py") if not path.stem.startswith("_")}
     assert not [name for name in names if not (SITE / f"{name}.html").exists()]
     text = (SITE / "llms.txt").read_text()
     assert all(f"/{name.rpartition('/')[2]}." in text for name in names)
     for path in project.lesson_paths()[1:]:
         assert (SITE / "notebooks" / path.name).read_bytes() == path.read_bytes()
-        assert f'href="notebooks/{path.name}"' in (SITE / f"{path.stem}.html").read_text()
+        page = SITE / project.name_of(path).replace(".ipynb", ".html")
+        assert f'href="{"../" * (page.parent != SITE)}notebooks/{path.name}"' in page.read_text()
 
 
 # ---------------------------------------------------------------- the site in a browser
@@ -148,7 +149,7 @@ def test_search_finds_rollout(visit, server, where):
     visit.goto((server if where == "http" else SITE.as_uri() + "/") + "search.html?q=rollout")
     visit.locator("#search-results li a").first.wait_for(timeout=20000)
     found = visit.locator("#search-results li a").evaluate_all("links => links.map(a => a.getAttribute('href'))")
-    assert any("08_interpret" in address for address in found) and any("api/interpret" in address for address in found)
+    assert any("08_interpretation" in address for address in found) and any("api/interpret" in address for address in found)
 
 
 @needs_site

@@ -13,19 +13,30 @@ sys.path.insert(0, str(ROOT / "docs"))
 import project  # noqa: E402
 
 MODEL = ("patch_embedding", "attention", "encoder", "vit")
-MAY_IMPORT = {  # module: the modules of the package that it may import, directly or lazily
-    "patch_embedding": set(),
-    "attention": set(),
-    "encoder": {"attention"},
-    "vit": {"attention", "encoder", "patch_embedding"},
-    "data": set(),
-    "config": set(),
-    "train": {"data", "config", "vit", "attention", "encoder", "patch_embedding"},
-    "interpret": {"attention", "vit", "encoder", "patch_embedding"},
-    "visualize": {"interpret", "data", "vit", "attention", "patch_embedding"},
-    "explore": {"visualize", "interpret", "train", "config", "vit", "data", "patch_embedding", "attention", "encoder"},
-    "cli": None,  # everything
+MAY_IMPORT = {  # module: those that it may import, and with them all that these may import
+    "patch_embedding": (),
+    "attention": (),
+    "encoder": ("attention",),
+    "vit": ("encoder", "patch_embedding"),
+    "weights": ("vit",),
+    "config": (),
+    "shapes": (),
+    "augment": ("config",),
+    "data": ("shapes", "augment"),
+    "hardware": (),
+    "optim": ("config", "hardware"),
+    "checkpoint": ("config", "vit", "weights"),
+    "train": ("optim", "hardware", "checkpoint", "data", "config", "augment", "vit"),
+    "estimate": ("vit", "hardware", "config", "optim"),
+    "interpret": ("attention", "vit"),
+    "visualize": ("interpret", "data", "vit"),
+    "page": ("vit", "interpret"),
+    "doctor": ("train", "data", "vit"),
+    "run": ("page", "doctor", "visualize", "estimate", "train"),
+    "explore": ("run",),
+    "cli": ("run",),
 }
+LAZILY = {"vit": {"weights"}, "train": {"run", "estimate"}}  # old names that are looked up in a module above
 DRAWING = {"matplotlib", "seaborn", "plotly", "ipywidgets", "anywidget", "IPython"}
 
 
@@ -41,21 +52,26 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def below(module: str) -> set[str]:
+    "The modules that a module may import, directly or through another."
+    return {name for direct in MAY_IMPORT[module] for name in (direct, *below(direct))}
+
+
 @pytest.mark.parametrize("module", sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("_")))
 def test_imports_run_downward(module):
     assert module in MAY_IMPORT, f"{module} has no place in the order of imports"
     ours = {name.split(".")[1] for name in imports(PACKAGE / f"{module}.py") if name.startswith(PACKAGE.name + ".")}
-    allowed = MAY_IMPORT.keys() - {"cli"} if MAY_IMPORT[module] is None else MAY_IMPORT[module]
-    assert ours <= allowed | {"__version__"}, f"{module} imports upward: {sorted(ours - allowed)}"
+    allowed = below(module) | LAZILY.get(module, set()) | {"__version__"}
+    assert ours <= allowed, f"{module} imports upward: {sorted(ours - allowed)}"
 
 
 def test_the_order_has_no_circle():
     order = list(MAY_IMPORT)
-    for place, module in enumerate(order[:-1]):
-        assert MAY_IMPORT[module] <= set(order[:place])
+    for place, module in enumerate(order):
+        assert set(MAY_IMPORT[module]) <= set(order[:place])
 
 
-@pytest.mark.parametrize("module", [*MODEL, "data", "config", "train", "interpret"])
+@pytest.mark.parametrize("module", [name for name in MAY_IMPORT if name not in ("visualize", "page", "run", "explore", "cli")])
 def test_only_figures_and_explorers_draw(module):
     path = PACKAGE / f"{module}.py"
     if not path.exists():
@@ -85,6 +101,24 @@ def test_the_runner_names_notebook_and_cell(tmp_path):
     assert "FAILED 02_wrong.ipynb, cell 2 (“x = 1”)" in done.stderr and "ZeroDivisionError" in done.stderr
 
 
+def test_one_notebook_one_module():
+    "nbdev loses cells of `#| export other_module` without a word, so there are none; and no two notebooks write one file."
+    homes = {}
+    for path in project.lesson_paths() + project.result_paths():
+        for cell in project.read_notebook(path)["cells"]:
+            found = project.directives(project.source(cell))[0] if cell["cell_type"] == "code" else {}
+            assert not any(found.get(kind) for kind in ("export", "exporti", "exports")), f"{path.name} exports to another module: {found}"
+            if module := found.get("default-exp"):
+                assert homes.setdefault(module, path) == path, f"{path.name} and {homes[module].name} both write {module}.py"
+    assert homes.keys() == {path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("_")}
+
+
+def test_every_notebook_is_in_the_course_or_in_the_workshop():
+    listed = project.lesson_paths() + project.result_paths()
+    there = {path for path in project.NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts}
+    assert set(listed) == there and len({path.name for path in listed}) == len(listed)
+
+
 def test_counting_what_a_notebook_tests():
     counted = notebook(("code", "from fastcore.test import *\ntest_eq(1, 1)\nassert True"), ("code", "#| eval: false\nassert False"), ("code", "%matplotlib inline\ntest_close(1., 1.)"))
     assert project.count_tests(counted) == 3
@@ -107,6 +141,6 @@ def test_saved_widgets_fit_the_anywidget_that_is_asked_for():
     "A saved explorer opens only under the version it names: lessons, settings and the site's own copy must agree."
     minor = json.loads((ROOT / "docs" / "package.json").read_text())["dependencies"]["anywidget"].rpartition(".")[0]
     assert f"anywidget>={minor}," in (ROOT / "settings.ini").read_text()
-    models = [model for path in (ROOT / "nbs").glob("*.ipynb") for kept in json.loads(path.read_text())["metadata"].get("widgets", {}).values()
+    models = [model for path in (ROOT / "nbs").rglob("*.ipynb") for kept in json.loads(path.read_text())["metadata"].get("widgets", {}).values()
               for model in kept["state"].values() if model["model_module"] == "anywidget"]  # fmt: skip
     assert {model["model_module_version"] for model in models} == {f"~{minor}.*"}

@@ -31,10 +31,13 @@ import traitlets
 from torch import Tensor, nn
 
 from .config import Config, preset, with_settings
-from .data import Augment, ImageData
+from .augment import Augment
+from .data import ImageData
 from .interpret import ablate_heads, logit_lens, pos_embed_similarity, record_attention, relevance, rollout
 from .patch_embedding import sincos_2d
-from .train import Estimate, Progress, estimate, fit, make_model
+from .estimate import Estimate, estimate
+from .run import make_model
+from .train import Progress, fit
 from .vit import ViT
 
 # %% ../nbs/10_explore.ipynb #69611edd
