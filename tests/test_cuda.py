@@ -40,6 +40,43 @@ def test_compiled_model_trains_alike_and_keeps_its_names(tmp_path):
     assert read_checkpoint(tmp_path / "True")["weights"].keys() == small_model().state_dict().keys()
 
 
+def test_recorded_batches_are_the_ordinary_ones():
+    augment = Augment(crop_padding=2, flip=True, random_resized_crop=(0.5, 1.0), randaugment_ops=2, mixup=0.2, cutmix=1.0, erasing=0.5)
+    part = small_data().train.with_settings(device="cuda", augment=augment, shuffle=True, batch_size=32, drop_last=True)
+    plain, recorded = ([b for epoch in range(3) for b in part.with_settings(recorded=r).epoch(epoch)] for r in (False, True))
+    for (images, labels), (again, same) in zip(plain, recorded, strict=True):
+        assert torch.allclose(images, again, atol=1e-6) and torch.allclose(labels, same, atol=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", ["adamw", "muon", "sgd"])
+def test_recorded_steps_train_like_ordinary_ones(algorithm, monkeypatch):
+    data, settings = small_data(), dict(SETTINGS, algorithm=algorithm, precision="float32", flip=True, mixup=0.2, ema=0.9)
+    monkeypatch.setattr(torch, "compile", lambda module: module)  # graphs alone: their numbers are the same ones
+    recorded = fit(small_model(), data, compile=True, **settings)
+    monkeypatch.setattr("vit_from_scratch.train.record_steps", lambda state: None)
+    plain = fit(small_model(), data, compile=True, **settings)
+    assert torch.allclose(*(torch.tensor([loss for _, loss, _ in run.steps]) for run in (recorded, plain)), atol=1e-4)
+
+
+def test_a_step_never_waits_for_the_device():
+    waited = []
+
+    def watch(progress):
+        if progress.event == "step" and progress.step == 5:
+            torch.cuda.set_sync_debug_mode("error")
+        if progress.event == "step" and progress.step == 9:
+            torch.cuda.set_sync_debug_mode("default")
+            waited.append(False)
+
+    augment = dict(crop_padding=2, flip=True, randaugment_ops=2, mixup=0.2, cutmix=1.0, erasing=0.2)
+    settings = dict(SETTINGS, algorithm="muon", ema=0.9, log_every=100, batch_size=16) | augment
+    try:
+        fit(small_model(), small_data().train, callback=watch, **settings)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert waited == [False]
+
+
 def test_fused_attention_equals_the_plain_one():
     model, images = small_model().cuda().eval(), torch.randn(8, 3, 16, 16, device="cuda")
     answers = []

@@ -398,6 +398,11 @@ _recipe = dict(
     crop_padding=4, randaugment_ops=1, randaugment_magnitude=9.0, cutmix=1.0, mix_probability=0.4, batch_size=128,
     small_sizes=(16, 20, 24), small_share=0.77, epochs=38,
 )  # fmt: skip
+_gpu = dict(
+    pool="avg", patch_init_std=0.08, algorithm="muon", muon_lr=0.02, lr=3e-3, weight_decay=0.05, warmup_epochs=5.0, schedule="linear", min_lr=0.0,
+    label_smoothing=0.1, crop_padding=4, randaugment_ops=2, randaugment_magnitude=10.0, erasing=0.2, cutmix=1.0, mixup=0.8, mix_probability=0.6,
+    batch_size=512, epochs=300, compile=True, log_every=100,
+)  # fmt: skip
 PRESETS = {
     "shapes": Preset(
         "built-in images of ten shapes in clutter; no download, about a minute on two CPU cores",
@@ -418,6 +423,15 @@ PRESETS = {
     "gtsrb": Preset(
         "German traffic signs in 43 classes: the recipe of cifar10, never mirrored, for a mirrored sign is another sign", "not measured yet",
         _small | _recipe | dict(name="gtsrb", flip=False)),
+    "cifar10-gpu": Preset(
+        "CIFAR-10 from scratch with a full budget, for one CUDA GPU", "not measured yet",
+        _small | _gpu | dict(name="cifar10", valid_fraction=0.02, flip=True)),
+    "cifar100-gpu": Preset(
+        "CIFAR-100 with the recipe of cifar10-gpu", "not measured yet",
+        _small | _gpu | dict(name="cifar100", valid_fraction=0.02, flip=True)),
+    "gtsrb-gpu": Preset(
+        "German traffic signs with the recipe of cifar10-gpu, never mirrored, for a mirrored sign is another sign", "not measured yet",
+        _small | _gpu | dict(name="gtsrb", flip=False, epochs=100)),
     "imagenet-b16": Preset(
         "ViT-B/16 on ImageNet-1k, after 'Better plain ViT baselines': 8 GPUs, 128 images on each", "not measured yet",
         dict(image_size=224, patch_size=16, embed_dim=768, depth=12, num_heads=12, pool="avg", pos_embed="sincos", name="imagenet-1k",

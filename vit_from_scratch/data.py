@@ -10,10 +10,11 @@ __all__ = ['GTSRB_CLASSES', 'PART_NAMES', 'DATASETS', 'Counted', 'ImagePart', 'I
 
 # %% ../nbs/workshop/datasets.ipynb #8bb9234a
 import difflib
+import functools
 import json
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -23,7 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .augment import OPERATIONS, Augment, derive_generator, operation_matrices, warp  # noqa: F401 (scripts take them from here)
+from .augment import OPERATIONS, Augment, derive_generator, derive_seed, operation_matrices, per_channel, warp  # noqa: F401 (scripts take them from here)
+from .hardware import Recorded
 from .shapes import SHAPE_CLASSES, make_shapes
 
 # %% ../nbs/workshop/datasets.ipynb #c1f8b755
@@ -41,12 +43,12 @@ class Counted:
     def normalize(self, images: Tensor) -> Tensor:
         "Pixels (uint8, or float in [0, 1]) to mean 0 and standard deviation 1."
         images = images / 255 if images.dtype == torch.uint8 else images
-        mean, std = (images.new_tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
+        mean, std = (per_channel(tuple(v), images.device, images.dtype) for v in (self.mean, self.std))
         return (images - mean) / std
 
     def denormalize(self, images: Tensor) -> Tensor:
         "Back to pixels in [0, 1], for a picture."
-        mean, std = (images.new_tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
+        mean, std = (per_channel(tuple(v), images.device, images.dtype) for v in (self.mean, self.std))
         return images * std + mean
 
 # %% ../nbs/workshop/datasets.ipynb #f0bb3ce5
@@ -68,6 +70,7 @@ class ImagePart(Counted):
     drop_last: bool = False  # leave out a last batch that is not full, unless it is the only one
     rank: int = 0  # this process
     world_size: int = 1  # processes that share each batch
+    recorded: bool = False  # on a GPU: record the making of a batch as a CUDA graph
 
     def __post_init__(self):
         if self.batch_size < self.world_size or not 0 <= self.rank < self.world_size:
@@ -88,6 +91,7 @@ class ImagePart(Counted):
         order = torch.arange(self.num_images)
         if self.shuffle:
             order = torch.randperm(self.num_images, generator=derive_generator("cpu", self.seed, epoch))
+        order = order.to(self.labels.device)  # once, not batch by batch
         for batch in range(start, len(self)):
             yield batch, order[batch * self.batch_size :][: self.batch_size].tensor_split(self.world_size)[self.rank]
 
@@ -114,13 +118,23 @@ class ImageSet(ImagePart):
         start: int = 0,  # first batch, to go on in the middle
     ) -> Iterator[tuple[Tensor, Tensor]]:  # normalised images `(B, C, H, W)`; labels `(B,)`, or `(B, K)` when mixed
         "The batches of one epoch from batch `start`, the same ones however often and from wherever they are asked for."
+        generator, make_batch = self._maker
         for batch, index in self.batch_indices(epoch, start):
-            index = index.to(self.device)
+            generator.manual_seed(derive_seed(self.seed, epoch, batch, self.rank))
+            yield make_batch(index)
+
+    @functools.cached_property
+    def _maker(self) -> tuple[torch.Generator, Callable[[Tensor], tuple[Tensor, Tensor]]]:
+        "The random stream, and what makes a batch of the indices of its images"
+        generator = torch.Generator(self.device)
+
+        def make_batch(index: Tensor) -> tuple[Tensor, Tensor]:
             images, labels = self.images[index], self.labels[index]
             if self.augment:
-                generator = derive_generator(self.device, self.seed, epoch, batch, self.rank)
                 images, labels = self.augment(images, labels, generator, self.num_classes)
-            yield self.normalize(images), labels
+            return self.normalize(images), labels
+
+        return generator, Recorded(make_batch, generator) if self.recorded and self.augment else make_batch
 
     def subset(self, indices: Tensor | Sequence[int]) -> "ImageSet":
         "The images with these indices, with the same settings."
@@ -352,15 +366,20 @@ def _open_cifar(name: str, root: Path, download: bool) -> tuple[dict[str, Listin
     return listings, tuple(parts["train"].classes)
 
 # %% ../nbs/workshop/datasets.ipynb #a91c3e07
+def _number_tracks(paths: Sequence[str], labels: Sequence[int]) -> Tensor:
+    "A number for each track: the frames of one drive past one sign, `00007_00012.ppm` and the like, must not be on both sides of a cut"
+    tracks = [f"{label} {Path(path).name.split('_')[0]}" for path, label in zip(paths, labels, strict=True)]
+    number = {track: i for i, track in enumerate(dict.fromkeys(tracks))}
+    return torch.tensor([number[track] for track in tracks])
+
+
 def _open_gtsrb(name: str, root: Path, download: bool) -> tuple[dict[str, Listing], tuple[str, ...]]:
     from torchvision import datasets
 
     listings = {}
     for split in ("train", "test"):
         paths, labels = zip(*datasets.GTSRB(root, split, download=download)._samples, strict=True)
-        tracks = [f"{label} {Path(path).name.split('_')[0]}" for path, label in zip(paths, labels, strict=True)]
-        number = {track: i for i, track in enumerate(dict.fromkeys(tracks))}  # frames of one drive past one sign
-        listings[split] = Listing(list(paths), torch.tensor(labels), groups=torch.tensor([number[t] for t in tracks]))
+        listings[split] = Listing(list(paths), torch.tensor(labels), groups=_number_tracks(paths, labels))
     return listings, GTSRB_CLASSES
 
 
@@ -393,6 +412,8 @@ def _open_tree(name: str, root: Path) -> tuple[dict[str, Listing], tuple[str, ..
     if name == "imagenet-1k" and "valid" in folders:  # the labels of its test part were never published: val is the part to report on
         folders["test"] = folders.pop("valid")
     train, classes = list_folder(folders.pop("train", root))
+    if name == "gtsrb":
+        train = replace(train, groups=_number_tracks(train.items, train.labels.tolist()))
     return {"train": train, **{part: list_folder(folder, classes)[0] for part, folder in folders.items()}}, classes
 
 

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['mps_answers', 'pick_device', 'cpu_has_amx', 'pick_precision', 'World', 'meeting_point', 'join_world', 'keep_buffers',
-           'free_memory']
+           'free_memory', 'Recorded']
 
 # %% ../nbs/workshop/hardware.ipynb #201313e2
 import ctypes
 import functools
 import itertools
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 # %% ../nbs/workshop/hardware.ipynb #757da232
 @functools.cache
@@ -136,3 +138,38 @@ def free_memory(
     except (OSError, ValueError, StopIteration):
         pass
     return min(free, default=None)
+
+# %% ../nbs/workshop/hardware.ipynb #recorded1
+class Recorded:
+    "A function of tensors on a GPU, recorded as a CUDA graph after a few calls: one launch instead of hundreds, the same numbers."
+
+    def __init__(
+        self,
+        function: Callable[..., Any],  # from tensors to tensors; may change others in place, must not wait for the device
+        generator: torch.Generator | None = None,  # that the function draws from, beside PyTorch's own
+        warm_up: int = 3,  # ordinary calls before a recording, for each shape of the arguments
+    ):
+        self.function, self.generator, self.warm_up = function, generator, warm_up
+        self.calls, self.graphs = Counter(), {}
+
+    def __call__(self, *tensors: Tensor) -> Any:
+        key = tuple((t.shape, t.dtype) for t in tensors)
+        self.calls[key] += 1
+        if self.calls[key] <= self.warm_up:
+            return self.function(*tensors)
+        if key not in self.graphs:
+            self.graphs[key] = self._record(*tensors)
+        graph, inputs, outputs = self.graphs[key]
+        for kept, given in zip(inputs, tensors, strict=True):
+            kept.copy_(given)
+        graph.replay()
+        return tree_map(torch.clone, outputs)  # the next replay writes over them
+
+    def _record(self, *tensors: Tensor) -> tuple:
+        graph, inputs = torch.cuda.CUDAGraph(), tuple(t.clone() for t in tensors)
+        if self.generator is not None:
+            graph.register_generator_state(self.generator)
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            outputs = self.function(*inputs)
+        return graph, inputs, outputs

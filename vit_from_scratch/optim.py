@@ -79,15 +79,17 @@ class Muon(torch.optim.Optimizer):
 
     def _move(self, matrices: list[nn.Parameter], group: dict[str, Any]) -> None:
         lr, momentum, device = group["lr"], group["momentum"], matrices[0].device
-        means = [self.state[p].setdefault("momentum_buffer", torch.zeros_like(p)) for p in matrices]
-        for p, mean in zip(matrices, means, strict=True):
-            mean.lerp_(p.grad, 1 - momentum)
-        ahead = torch.stack([p.grad.lerp(mean, momentum) for p, mean in zip(matrices, means, strict=True)])
+        for p in matrices:
+            if "momentum_buffer" not in self.state[p]:
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        means, gradients = [self.state[p]["momentum_buffer"] for p in matrices], [p.grad for p in matrices]
+        torch._foreach_lerp_(means, gradients, 1 - momentum)
+        ahead = torch.stack(torch._foreach_lerp(gradients, means, momentum))
         half = device.type == "cuda" or (device.type == "cpu" and cpu_has_amx())
         steps = share_work(orthogonalize, ahead.bfloat16() if half else ahead).to(matrices[0].dtype)
         rows, columns = matrices[0].shape
-        for p, step in zip(matrices, steps, strict=True):
-            p.mul_(1 - lr * group["weight_decay"]).add_(step, alpha=-lr * max(1, rows / columns) ** 0.5)
+        torch._foreach_mul_(matrices, 1 - lr * group["weight_decay"])
+        torch._foreach_sub_(matrices, (steps * (lr * max(1, rows / columns) ** 0.5)).unbind())
 
 # %% ../nbs/06_optimization.ipynb #00066970
 def make_optimizer(
@@ -137,7 +139,12 @@ def set_rates(
 ) -> None:
     "Give every parameter group its share of its own peak rate."
     for group in (g for o in optimizers for g in o.param_groups):
-        group["lr"] = factor * group.setdefault("peak_lr", group["lr"])
+        if "peak_lr" not in group:
+            group["peak_lr"] = group["lr"]
+        if isinstance(group["lr"], Tensor):  # where a recorded step reads it
+            group["lr"].fill_(factor * group["peak_lr"])
+        else:
+            group["lr"] = factor * group["peak_lr"]
 
 # %% ../nbs/06_optimization.ipynb #7ee886ff
 def small_side(
@@ -158,8 +165,7 @@ def update_average(
 ) -> None:
     "Exponential moving average of the weights (Polyak and Juditsky 1992), with a warm-up."
     decay = min(decay, (1 + step) / (10 + step))
-    for mean, now in zip(average.parameters(), model.parameters(), strict=True):
-        mean.lerp_(now, 1 - decay)
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 
@@ -175,4 +181,4 @@ def load_optimizers(
         wanted = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         optimizer.load_state_dict(content)
         for group, settings in zip(optimizer.param_groups, wanted, strict=True):
-            group.update(settings, peak_lr=settings["lr"])
+            group.update(settings, peak_lr=settings.get("peak_lr", settings["lr"]))

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['VALID', 'COLUMNS', 'SAVE_EVERY', 'make_meters', 'answers', 'evaluate', 'predict', 'Progress', 'TrainState',
            'own_settings', 'refuse_misplaced', 'count_batches', 'fingerprint', 'place', 'batch_groups', 'check_batch',
-           'shrink', 'taking_any_size', 'train_step', 'move_weights', 'read_losses', 'explain_divergence',
-           'restore_state', 'find_resumed', 'gather_settings', 'set_up', 'wrap', 'describe_model', 'open_run',
-           'open_folder', 'write_metrics', 'write_row', 'hold_interrupt', 'tell', 'bar', 'end_step', 'halted',
-           'end_epoch', 'close_run', 'finish', 'fit']
+           'shrink', 'taking_any_size', 'train_step', 'compute_step', 'move_weights', 'read_losses',
+           'explain_divergence', 'restore_state', 'find_resumed', 'gather_settings', 'set_up', 'wrap', 'record_steps',
+           'describe_model', 'open_run', 'open_folder', 'write_metrics', 'write_row', 'hold_interrupt', 'tell', 'bar',
+           'end_step', 'halted', 'end_epoch', 'close_run', 'finish', 'fit']
 
 # %% ../nbs/07_training.ipynb #0806c144
 import copy
@@ -51,7 +51,7 @@ from vit_from_scratch.checkpoint import (  # noqa: F401 (scripts take some of th
 )
 from .config import SETTINGS, Config, DatasetSettings, config_from_json, config_json, find_setting, with_settings
 from .data import ImageData
-from .hardware import World, cpu_has_amx, free_memory, join_world, keep_buffers, pick_device, pick_precision  # noqa: F401
+from .hardware import Recorded, World, cpu_has_amx, free_memory, join_world, keep_buffers, pick_device, pick_precision  # noqa: F401
 from .optim import Muon, load_optimizers, make_optimizer, make_schedule, set_rates, small_side, update_average  # noqa: F401
 from .vit import ViT, evaluating
 
@@ -175,6 +175,7 @@ class TrainState:
     seconds: list[float] = field(default_factory=lambda: [0.0, 0.0])  # of the current epoch: all, and waiting for batches
     losses: list[Tensor] = field(default_factory=list)  # not yet looked at
     best_weights: dict[str, Tensor] | None = None
+    recorded: Recorded | None = None  # the step as a CUDA graph
     saved_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -263,6 +264,9 @@ def place(
     share = dict(device=device, rank=world.rank, world_size=world.size, batch_size=config.training.batch_size * world.size)
     if not training:
         return part.with_settings(shuffle=False, augment=None, **share)
+    if config.training.compile:  # a smaller last batch would be compiled once more
+        share["drop_last"] = True
+        share |= {"recorded": device.type == "cuda"} if hasattr(part, "recorded") else {}
     return part.with_settings(shuffle=True, augment=Augment(**config.transform.model_dump()), seed=config.training.seed, **share)
 
 # %% ../nbs/07_training.ipynb #01974eb4
@@ -332,17 +336,36 @@ def train_step(
     state: TrainState,
     group: list[tuple[Tensor, Tensor]],  # batches of images and labels
 ) -> Tensor:  # mean loss of this process's images, as its share of the mean over all
-    "One optimizer step: forward, loss and backward for every batch of the group, then the weights move."
-    world, total = state.world, torch.tensor(float(sum(len(images) for images, _ in group)), device=state.device)
-    total, step_loss = world.sum(total), torch.zeros((), device=state.device)
+    "One optimizer step at its rate; then the average of the weights follows."
+    progress, side = state.progress, small_side(state.config, state.progress.epoch)
+    device = dict(device=state.device, non_blocking=True)
+    group = [(shrink(images.to(**device), side), labels.to(**device)) for images, labels in group]
+    factor = state.schedule(progress.step)
+    set_rates(state.optimizers, factor)
+    loss = compute_step(state, group) if state.recorded is None else state.recorded(*group[0])
+    progress.step += 1
+    progress.lr = factor * state.config.optimizer.lr
+    if state.average is not None:
+        update_average(state.average, state.model, state.config.training.ema, progress.step)
+    state.batch += len(group)
+    return loss
+
+
+def compute_step(
+    state: TrainState,
+    group: list[tuple[Tensor, Tensor]],  # batches of images and labels, on the device
+) -> Tensor:  # as `train_step`
+    "Forward, loss and backward for every batch of the group, then the weights move; nothing here waits for the device."
+    world, total = state.world, float(sum(len(images) for images, _ in group))
+    if world.size > 1:  # of all processes; a number made on the device would make it wait in every step
+        total = world.sum(torch.tensor(total, device=state.device))
+    step_loss = torch.zeros((), device=state.device)
     for number, (images, labels) in enumerate(group, start=1):
-        images, labels = images.to(state.device, non_blocking=True), labels.to(state.device, non_blocking=True)
-        images = shrink(images, small_side(state.config, state.progress.epoch))
         last = number == len(group) or world.size == 1
         with nullcontext() if last else state.forward.no_sync():
             with torch.autocast(state.device.type, state.precision, enabled=state.precision != torch.float32):
                 logits = state.forward(images)
-            if state.batch == 0 and number == 1:
+            if state.batch == 0 and number == 1 and not (state.recorded and torch.cuda.is_current_stream_capturing()):
                 check_batch(images, labels, logits)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=state.config.loss.label_smoothing, reduction="sum") / total
             state.scaler.scale(loss * world.size).backward()
@@ -351,29 +374,25 @@ def train_step(
         correct = (logits.detach().argmax(dim=1) == truth).sum()
         state.sums += torch.stack([loss.detach() * total, correct.float(), torch.full_like(step_loss, len(images))])
     move_weights(state)
-    state.batch += len(group)
     return step_loss
 
 # %% ../nbs/07_training.ipynb #1f18c714
 def move_weights(
     state: TrainState,
 ) -> None:
-    "Clip the gradients, step the optimizers at this step's rate, update the average."
-    t, progress = state.config.training, state.progress
-    factor = state.schedule(progress.step)
-    set_rates(state.optimizers, factor)
+    "Clip the gradients and step the optimizers."
+    clip = state.config.training.grad_clip
     for optimizer in state.optimizers:
         state.scaler.unscale_(optimizer)
-    if t.grad_clip is not None:
-        nn.utils.clip_grad_norm_(state.model.parameters(), t.grad_clip)
+    if clip is not None:
+        nn.utils.clip_grad_norm_(state.model.parameters(), clip)
+    recording = state.recorded is not None and torch.cuda.is_current_stream_capturing()
+    for group in (g for optimizer in state.optimizers for g in optimizer.param_groups if "capturable" in g):
+        group["capturable"] = recording
     for optimizer in state.optimizers:
         state.scaler.step(optimizer)
         optimizer.zero_grad()
     state.scaler.update()
-    progress.step += 1
-    progress.lr = factor * state.config.optimizer.lr
-    if state.average is not None:
-        update_average(state.average, state.model, t.ema, progress.step)
 
 # %% ../nbs/07_training.ipynb #564d4d3a
 def read_losses(
@@ -424,7 +443,8 @@ def restore_state(
             set_rates(state.optimizers, state.schedule(progress.step - 1))
             progress.lr = state.schedule(progress.step - 1) * state.config.optimizer.lr
         progress.history.rows[:], progress.history.steps[:] = checkpoint["history"]["rows"], checkpoint["history"]["steps"]
-        state.sums, state.seconds = checkpoint["sums"].to(state.device) * (state.world.rank == 0), checkpoint["seconds"]  # they are the first process's
+        state.sums.copy_(checkpoint["sums"]).mul_(state.world.rank == 0)  # they are the first process's
+        state.seconds = checkpoint["seconds"]
         restore_random_states(checkpoint["random"], state.device)
     except (RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"the checkpoint is damaged: {str(error).splitlines()[0]}") from None
@@ -491,13 +511,15 @@ def set_up(
     steps_per_epoch = -(-num_batches // t.grad_accumulation)
     precision = pick_precision(t.precision, device)
     history = History(run_dir=run_dir, monitor=t.monitor)
-    return TrainState(
+    state = TrainState(
         config, model, wrap(model, config, world, device), train, valid, test, device, precision, world, make_optimizer(config, model),
         make_schedule(config, steps_per_epoch), torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
         None if t.ema is None else copy.deepcopy(model).requires_grad_(False),
         Progress(history, model, data, valid, t.epochs, steps_per_epoch, run_dir=run_dir), callback if world.rank == 0 else None,
         fingerprint(train, num_batches), sums=torch.zeros(3, device=device),
     )  # fmt: skip
+    state.recorded = record_steps(state)
+    return state
 
 # %% ../nbs/07_training.ipynb #fa5771c3
 def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -> nn.Module:
@@ -506,6 +528,17 @@ def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -
     if world.size > 1:
         forward = nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
     return torch.compile(forward) if config.training.compile else forward
+
+
+def record_steps(state: TrainState) -> Recorded | None:
+    "The training step as a CUDA graph, where it can be one; rates are then numbers on the device, which a replay reads anew."
+    t = state.config.training
+    if not t.compile or state.device.type != "cuda" or state.world.size > 1 or t.grad_accumulation > 1 or state.scaler.is_enabled():
+        return None
+    for group in (g for optimizer in state.optimizers for g in optimizer.param_groups):
+        group["peak_lr"] = group["lr"]
+        group["lr"] = torch.tensor(group["lr"], device=state.device)
+    return Recorded(lambda images, labels: compute_step(state, [(images, labels)]))
 
 
 def describe_model(model: nn.Module, train: Any) -> None:
@@ -667,7 +700,8 @@ def end_epoch(
     row["seconds"] = state.seconds[0] + time.perf_counter() - began
     history.rows.append(row)
     progress.row = row
-    state.batch, state.sums, state.seconds = 0, torch.zeros_like(state.sums), [0.0, 0.0]
+    state.batch, state.seconds = 0, [0.0, 0.0]
+    state.sums.zero_()  # in its place, where a recorded step adds to it
     if history.best is row:
         state.best_weights = {key: value.detach().cpu().clone() for key, value in state.best_model.state_dict().items()}
         save_state(state, "best.pth")
