@@ -48,7 +48,7 @@ def test_recorded_batches_are_the_ordinary_ones():
         assert torch.allclose(images, again, atol=1e-6) and torch.allclose(labels, same, atol=1e-6)
 
 
-@pytest.mark.parametrize("algorithm", ["adamw", "muon", "sgd"])
+@pytest.mark.parametrize("algorithm", ["adamw", "muon", "sgd"])  # SGD looks at its rate, so it is never recorded
 def test_recorded_steps_train_like_ordinary_ones(algorithm, monkeypatch):
     data, settings = small_data(), dict(SETTINGS, algorithm=algorithm, precision="float32", flip=True, mixup=0.2, ema=0.9)
     monkeypatch.setattr(torch, "compile", lambda module: module)  # graphs alone: their numbers are the same ones

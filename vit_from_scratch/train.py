@@ -533,7 +533,9 @@ def wrap(model: nn.Module, config: Config, world: World, device: torch.device) -
 def record_steps(state: TrainState) -> Recorded | None:
     "The training step as a CUDA graph, where it can be one; rates are then numbers on the device, which a replay reads anew."
     t = state.config.training
-    if not t.compile or state.device.type != "cuda" or state.world.size > 1 or t.grad_accumulation > 1 or state.scaler.is_enabled():
+    if not t.compile or state.device.type != "cuda" or state.world.size > 1 or t.grad_accumulation > 1:
+        return None
+    if state.scaler.is_enabled() or state.config.optimizer.algorithm == "sgd":  # both look at numbers on the way
         return None
     for group in (g for optimizer in state.optimizers for g in optimizer.param_groups):
         group["peak_lr"] = group["lr"]
