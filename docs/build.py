@@ -59,7 +59,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     if sphinx(pages, site):
         raise SystemExit("the site was not built: mend what is named above")
-    found = links.problems(site)
+    found = links.problems(site) + links.leftovers(site)
     sizes = page_sizes(site)
     found += [f"{name} weighs {size / 1e6:.1f} MB, more than {MAX_PAGE / 1e6:.0f}" for name, size in sizes.items() if size > MAX_PAGE]
     if found:

@@ -21,6 +21,7 @@ python_maximum_signature_line_length = 80
 
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # what a cell prints as Markdown may hold tables
 nb_ipywidgets_js = {"vendor/require.js": {}, "widgets.js": {}, "vendor/embed-amd.js": {}}
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4

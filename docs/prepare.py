@@ -156,7 +156,7 @@ def source_link(thing: object, links: project.Links) -> str:
 def describe(name: str, thing: object, links: project.Links, known: dict[str, str], kind: str, depth: int = 0) -> str:
     "One name as a directive of Sphinx's Python domain."
     fence = ":" * (6 - depth)
-    own_doc = vars(thing).get("__doc__") if inspect.isclass(thing) else inspect.getdoc(thing)
+    own_doc = vars(thing).get("__doc__") if inspect.isclass(thing) else getattr(thing, "__doc__", None)  # not what a base class says
     text = inspect.cleandoc(own_doc or "") if kind != "data" else ""
     if inspect.isclass(thing) and text.startswith(f"{name}("):
         text = ""  # what @dataclass writes by itself

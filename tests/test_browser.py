@@ -156,6 +156,17 @@ def look_around(view, grid: int) -> None:
     expect(readout).to_contain_text("block 0, head 0")
 
 
+def transparent_png() -> bytes:
+    "A picture of 64 x 64 pixels in which nothing is drawn."
+    from io import BytesIO
+
+    from PIL import Image
+
+    file = BytesIO()
+    Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
 @pytest.fixture(scope="module")
 def lesson(tmp_path_factory):
     "A copy of the lesson without its saved outputs and widgets."
@@ -204,6 +215,14 @@ def test_explorers_live_in_jupyterlab(lesson):
             page.wait_for_timeout(800)
             pictures.append(pixels(view))
         assert pictures[0] == pictures[2] != pictures[1]
+
+        known = view.locator(".vfs-thumbs button").count()
+        view.locator(".vfs-file input").set_input_files({"name": "clear.png", "mimeType": "image/png", "buffer": transparent_png()})
+        expect(view.locator(".vfs-thumbs button")).to_have_count(known + 1, timeout=15_000)
+        view.get_by_label("Opacity").fill("0")
+        page.wait_for_timeout(800)
+        middle = view.locator("canvas.vfs-main").evaluate("c => [...c.getContext('2d').getImageData(20, 20, 1, 1).data]")
+        assert min(middle) > 200, "what is transparent is paper, not black"
 
         panel = shown("playground")
         expect(panel.get_by_role("button", name="Train", exact=True)).to_be_visible()
@@ -348,4 +367,133 @@ def test_saved_page_opens_from_disk(tmp_path):
             view.get_by_role("button", name="Save as PNG").click()
         assert Path(saved.value.path()).read_bytes()[:4] == b"\x89PNG"
         assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+        assert errors == []
+
+
+# ---------------------------------------------------------------- what a first visitor found
+LONG = [f"a-very-long-class-name-without-a-single-space-number-{i}" for i in range(12)]
+
+
+def a_view(state: dict, folder: Path) -> str:
+    "The address of a page that shows an explorer in a given state."
+    from vit_from_scratch.explore import page_part
+
+    path = folder / "view.html"
+    path.write_text(f'<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><body>{page_part(state)}<div style="height:3000px">')
+    return path.as_uri()
+
+
+def an_averaging_model():
+    "A small ViT without a class token, and three images with their true classes."
+    import torch
+
+    from vit_from_scratch.data import make_shapes
+    from vit_from_scratch.vit import ViT
+
+    torch.manual_seed(0)
+    images, labels, _ = make_shapes(3, 32)
+    return ViT(32, 8, num_classes=12, embed_dim=32, depth=3, num_heads=2, pool="avg").eval(), images, labels
+
+
+def test_numbers_of_one_page_agree(tmp_path):
+    from playwright.sync_api import expect
+
+    from vit_from_scratch.explore import AttentionExplorer
+
+    model, images, labels = an_averaging_model()
+    explorer = AttentionExplorer(model, images, labels=labels)
+    with browser(viewport={"width": 1000, "height": 1000}) as (page, _, errors):
+        page.goto(a_view(explorer.state(), tmp_path))
+        view, show = page.locator(".vfs-attention"), page.get_by_label("Show")
+        main = view.locator("canvas.vfs-main")
+        assert main.bounding_box()["width"] == main.evaluate("c => c.width") == 448
+        bars = view.locator(".vfs-right > .vfs-bars .vfs-bar")
+        named = dict(text.split("\n")[::2] if text.count("\n") > 1 else text.split("\n") for text in bars.all_inner_texts())
+        show.select_option("lens")
+        rows = view.locator(".vfs-lens .vfs-bar")
+        expect(view.locator(".vfs-lens h4")).to_contain_text("the mean of all patches")
+        name, certainty = next(iter(named.items()))
+        expect(rows.last).to_contain_text(f"{certainty} {name.removesuffix(' ✓')}")  # the lens ends in the prediction
+        for some in (bars, rows):
+            assert len({round(bar.evaluate("b => b.clientWidth"), 1) for bar in some.locator("i").all()}) == 1, "equal numbers, unequal bars"
+        expect(view.locator(".vfs-wall-grid button")).to_have_count(3)  # the wall follows the method
+        true = int(labels[0])
+        assert any("✓" in text for text in named), "the true class is on the page"
+        main.click(position={"x": 200, "y": 200})
+        page.mouse.move(2, 2)
+        view.get_by_title(f"What speaks for class {true}?").click()
+        expect(view.locator(".vfs-readout").first).to_contain_text("The mean of all patches leaned most on")
+        expect(view.locator(".vfs-readout").first).to_contain_text(f"relevance for class {true}")
+        expect(view.locator(".vfs-wall")).to_be_hidden()
+        every = [[block, head] for block in range(3) for head in range(2)]
+        page.goto(a_view(explorer.state() | {"ablated": every, "frame": explorer.shelf.compute(0, every)}, tmp_path))
+        expect(view.locator("h4").first).to_contain_text("6 heads off")
+        changes = [re.search(r"\([+−]\d+\.\d\)", text) for text in bars.all_inner_texts()]
+        assert changes and all(changes), "every class shows its change"
+        assert errors == []
+
+
+def test_even_attention_looks_even(tmp_path):
+    import torch
+
+    from vit_from_scratch.explore import AttentionExplorer
+
+    model, images, _ = an_averaging_model()
+    with torch.no_grad():
+        for block in model.blocks:
+            block.attn.qkv.weight[:64] *= 0.02  # queries and keys near zero: no preference
+    with browser(viewport={"width": 1000, "height": 1000}) as (page, _, errors):
+        page.goto(a_view(AttentionExplorer(model, images).state(), tmp_path))
+        view = page.locator(".vfs-attention")
+        assert view.locator(".vfs-even").is_visible() and "6.25 %" in view.locator(".vfs-even").get_attribute("title")
+        tile = view.locator(".vfs-wall-canvas").evaluate("c => [...c.getContext('2d').getImageData(0, 0, 4, 4).data]")
+        assert max(tile[0::4]) < 100 and max(tile[1::4]) < 110, "attention without a preference is not yellow"
+        assert errors == []
+
+
+def test_a_tap_and_the_keys_do_something(tmp_path):
+    from playwright.sync_api import expect
+
+    from vit_from_scratch.explore import AttentionExplorer, PatchExplorer, PositionExplorer
+
+    model, images, _ = an_averaging_model()
+    views = {"canvas": PatchExplorer(images[0], [8]), "canvas.vfs-position": PositionExplorer(model), "canvas.vfs-main": AttentionExplorer(model, images)}
+    with browser(viewport={"width": 390, "height": 800}, has_touch=True) as (page, _, errors):
+        for selector, explorer in views.items():
+            page.goto(a_view(explorer.state(), tmp_path))
+            canvas, readout = page.locator(selector).first, page.locator(".vfs-readout").first
+            box = canvas.bounding_box()
+            page.touchscreen.tap(box["x"] + 0.6 * box["width"], box["y"] + 0.1 * box["height"])
+            expect(readout).to_contain_text(re.compile(r"row 0, column 2", re.I))
+            canvas.focus()
+            before = page.evaluate("scrollY")
+            for key, row in (("Home", None), ("End", 3), ("Enter", None), (" ", None)):
+                text, seen = readout.inner_text(), canvas.evaluate("c => c.toDataURL()")
+                canvas.press(key)
+                page.wait_for_timeout(100)
+                if row is not None:
+                    expect(readout).to_contain_text(f"row {row}, column {row}")
+                elif key == "Enter":
+                    everything = [readout.inner_text() != text, canvas.evaluate("c => c.toDataURL()") != seen, page.locator("output").all_inner_texts()]
+                    assert any(everything), (selector, key)
+            assert page.evaluate("scrollY") == before, f"{selector}: the page scrolled under the keys"
+        assert errors == []
+
+
+def test_a_phone_is_wide_enough(tmp_path):
+    import torch
+
+    from vit_from_scratch.explore import AttentionExplorer
+    from vit_from_scratch.vit import ViT
+
+    torch.manual_seed(0)
+    deep = ViT(32, 8, num_classes=12, embed_dim=24, depth=24, num_heads=12)
+    explorer = AttentionExplorer(deep, torch.rand(2, 3, 32, 32), classes=LONG, labels=[3, 4])
+    with browser(viewport={"width": 390, "height": 800}) as (page, _, errors):
+        for method in ("attention", "lens", "relevance"):
+            page.goto(a_view(explorer.state() | {"method": method}, tmp_path))
+            page.wait_for_timeout(200)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, method
+            small = page.locator(".vfs").evaluate("root => [...root.querySelectorAll('button, input, select')].map(n => [n, n.getBoundingClientRect()]).filter(([n, b]) => n.offsetParent && b.width > 2 && Math.min(b.width, b.height) < 23.9).map(([n, b]) => n.outerHTML.slice(0, 80) + b.width + ' x ' + b.height)")
+            assert small == [], "too small for a finger"
         assert errors == []

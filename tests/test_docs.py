@@ -66,7 +66,27 @@ def test_prose_is_linked_once_and_never_in_code_or_headings():
     assert text.count("{py:obj}") == 1 and "\n{py:obj}`attend <vit_from_scratch.attention.attend>` and `attend`" in text
 
 
+def test_source_syntax_in_the_text_is_found(tmp_path):
+    fine = "<pre>| a | **b** $c$</pre><p>x <code>**kwargs</code> and <span class='math'>\\(a\\)</span></p><script>a = '$';</script><table><td>| x</td></table>"
+    wrong = ["| a | b |\n|:--|:--|", ".. note::", "see :class:<code>Module</code>", "a **bold** word", "the price is $x$", "# Title", "see [here](a.html)"]
+    (tmp_path / "a.html").write_text(fine.replace("| x", "x") + "".join(f"<p>{text}</p>" for text in wrong))
+    found = links.leftovers(tmp_path)
+    assert len(found) == len(wrong), found
+    assert all(what in text for what, text in zip(("pipes", "directive", "role", "emphasis", "formula", "heading", "link"), found, strict=True))
+
+
+def test_what_a_base_class_says_is_not_repeated():
+    prepare = pytest.importorskip("prepare")
+    page = prepare.api_page("attention", "02_attention.ipynb", project.Links(), prepare.symbols())
+    assert "{py:method} forward" in page and ".. note::" not in page
+
+
 # ---------------------------------------------------------------- the site on disk
+@needs_site
+def test_no_page_shows_the_syntax_of_its_source():
+    assert links.leftovers(SITE) == []
+
+
 @needs_site
 def test_no_broken_link_no_fetch_every_page_reachable():
     assert links.problems(SITE) == []

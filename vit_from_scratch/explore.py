@@ -15,6 +15,7 @@ import html
 import json
 import math
 import re
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ import torch
 import torch.nn.functional as F
 import traitlets
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from .config import Config, preset, with_settings
 from .augment import Augment
@@ -38,7 +40,7 @@ from .patch_embedding import sincos_2d
 from .estimate import Estimate, estimate
 from .run import make_model
 from .train import Progress, fit
-from .vit import ViT
+from .vit import ViT, evaluating
 
 # %% ../nbs/10_explore.ipynb #69611edd
 _serial = count()
@@ -89,6 +91,10 @@ class Explorer(anywidget.AnyWidget):
         self._esm = drawing_code(kind)
         super().__init__(kind=kind, **traits)
         self.on_msg(self._receive)
+
+    def __repr__(self) -> str:
+        "What stands in a notebook where no kernel has run yet."
+        return f"{self.title}: run this cell to use it; the documentation shows it alive without a kernel"
 
     def _receive(self, _, message: dict, buffers: list) -> None:
         "A message from the page; a ping is how it finds out that Python is there."
@@ -141,6 +147,12 @@ def _rgb(pixels: Tensor) -> bytes:
     return (pixels * 255).round().to(torch.uint8).movedim(-3, -1).contiguous().numpy().tobytes()
 
 # %% ../nbs/10_explore.ipynb #51223b07
+def _patch_sizes(height: int, width: int) -> list[int]:
+    "All that divide both sides and make at most 4096 patches; for other images, sizes that would leave a rest."
+    few = [p for p in range(1, min(height, width) + 1) if height * width <= 4096 * p * p]
+    return [p for p in few if p > 1 and height % p == width % p == 0] or [p for p in few if p & (p - 1) == 0] or [min(height, width)]
+
+
 class PatchExplorer(Explorer):
     "Cut one image into patches, read them as a sequence, and put it together again (ViT paper, section 3.1)."
 
@@ -153,12 +165,11 @@ class PatchExplorer(Explorer):
     def __init__(
         self,
         image: Tensor | np.ndarray,  # uint8 or floats in [0, 1], `(C, H, W)`
-        patch_sizes: Sequence[int] | None = None,  # in pixels; None: all that divide both sides
+        patch_sizes: Sequence[int] | None = None,  # in pixels; None: all that divide both sides, or powers of two
     ):
         pixels = as_pixels(image)[0]
         height, width = pixels.shape[-2:]
-        divisors = [p for p in range(2, min(height, width) + 1) if height % p == width % p == 0 and height * width <= 4096 * p * p]
-        sizes = list(patch_sizes or divisors)
+        sizes = _patch_sizes(height, width) if patch_sizes is None else [int(p) for p in patch_sizes]
         if not sizes or min(sizes) < 1 or max(sizes) > min(height, width):
             raise ValueError(f"patch_sizes={sizes} must lie between 1 and the image's smaller side, {min(height, width)}")
         info = {"height": height, "width": width, "sizes": sizes}
@@ -278,14 +289,21 @@ def dequantize(
     return torch.frombuffer(bytearray(values), dtype=torch.uint8).view(*shape).float() / 255 * rows
 
 # %% ../nbs/10_explore.ipynb #355e5c0e
+def _bytes(numbers: Tensor, kind: str) -> bytes:
+    return numbers.detach().cpu().numpy().astype(kind).tobytes()
+
+
 def lens_bytes(
-    probabilities: Tensor,  # `(L+1, T, K)`
-    budget: int = 300_000,  # numbers kept; above it only the five likeliest classes of each token
-) -> tuple[bytes, bytes]:  # uint16 classes and uint8 probabilities (255 is 1), likeliest first
-    "The logit lens, small enough to travel."
-    classes = probabilities.shape[-1]
-    top = probabilities.topk(classes if probabilities.numel() <= budget else min(5, classes), dim=-1)
-    return top.indices.cpu().numpy().astype("<u2").tobytes(), (top.values * 255).round().to(torch.uint8).cpu().numpy().tobytes()
+    logits: Tensor,  # `(L+1, T+1, K)`, what the head reads in every token, and, last, in the answer
+    likely: Sequence[int],  # classes that come along in any case
+    budget: int = 100_000,  # numbers kept; above it only those of the likely classes
+) -> dict:  # "lens_classes", their "lens_prob" `(L+1, T+1, k)`, and the likeliest class of all with its probability
+    "The logit lens, small enough to travel; in float32, for the page prints it beside the prediction."
+    probabilities = logits.softmax(dim=-1)
+    classes = list(range(logits.shape[-1])) if logits.numel() <= budget else [int(c) for c in likely]
+    certainty, best = probabilities.max(dim=-1)
+    return {"lens_classes": classes, "lens_prob": _bytes(probabilities[..., classes], "<f4"),
+            "lens_best": _bytes(best, "<u2"), "lens_best_prob": _bytes(certainty, "<f4")}  # fmt: skip
 
 
 def relevance_bytes(
@@ -303,25 +321,26 @@ def attention_frame(
     model: ViT,  # the model asked
     image: Tensor,  # `(1, C, H, W)`, normalised
     ablated: Sequence[tuple[int, int]] = (),  # pairs (block, head) that are switched off
+    label: int = -1,  # the true class, which comes along too; -1: unknown
     num_relevance: int = 0,  # classes, likeliest first, whose relevance comes along
     num_bars: int = 6,  # classes, likeliest first, whose probability comes along
 ) -> dict:
     "All that the page shows of one image, as bytes: attention, rollout after each block, logit lens, relevance, predictions."
+    def and_true(classes: list[int]) -> list[int]:
+        return classes if label < 0 or label in classes else [*classes, label]
+
     with ablate_heads(model, ablated):
         with record_attention(model) as recording:
             logits = logit_lens(model, image)[:, 0]
-        weights = torch.stack(recording.weights)
-        # The head is linear: reading the mean of the patches is the mean of what it reads in each.
-        answer = logits[-1, 0] if model.pool == "cls" else logits[-1, model.num_prefix_tokens :].mean(dim=0)
-        top = answer.softmax(dim=-1).topk(min(num_bars, len(answer)))
-        likely = top.indices.tolist()
-        about = relevance_bytes(model, image, likely[:num_relevance]) if num_relevance else {}
-    rolled = torch.stack([rollout(weights[: block + 1])[0] for block in range(len(weights))])
-    frame = {"probabilities": list(zip(likely, top.values.tolist(), strict=True)), "relevance": about}
+        weights, patches = torch.stack(recording.weights), logits[:, model.num_prefix_tokens :]
+        answers = logits[:, 0] if model.pool == "cls" else patches.mean(dim=1)
+        likely = answers[-1].topk(min(num_bars, answers.shape[-1])).indices.tolist()
+        about = relevance_bytes(model, image, and_true(likely[:num_relevance])) if num_relevance else {}
+    rolled, shown = torch.stack([rollout(weights[: block + 1])[0] for block in range(len(weights))]), and_true(likely)
+    frame = {"probabilities": list(zip(shown, answers[-1].softmax(-1)[shown].tolist(), strict=True)), "relevance": about}
     for name, values in (("attention", weights[:, 0]), ("rollout", rolled)):
         frame[name], frame[f"{name}_scale"] = quantize(values)
-    frame["lens_class"], frame["lens_prob"] = lens_bytes(logits.softmax(dim=-1))
-    return frame
+    return frame | lens_bytes(torch.cat([logits, answers[:, None]], dim=1), shown)
 
 # %% ../nbs/10_explore.ipynb #ad408989
 class AttentionView(Explorer):
@@ -339,7 +358,7 @@ class AttentionView(Explorer):
     method = traitlets.Enum(["attention", "rollout", "relevance", "lens"], "attention").tag(sync=True)
     target = traitlets.Int(-1).tag(sync=True)  # class of relevance and lens; -1: the predicted one
     incoming = traitlets.Bool(False).tag(sync=True)  # who looks at the token, instead of where it looks
-    opacity = traitlets.Float(0.65).tag(sync=True)
+    opacity = traitlets.Float(0.9).tag(sync=True)
     keep = traitlets.Float(1.0).tag(sync=True)  # share of the patches, hottest first, that are coloured
     colormap = traitlets.Enum(["viridis", "magma", "cividis", "grey"], "viridis").tag(sync=True)
     shared_scale = traitlets.Bool(False).tag(sync=True)
@@ -393,21 +412,26 @@ class ImageShelf:
         self.labels = [-1] * len(self.pixels) if labels is None else [int(c) for c in torch.as_tensor(labels).flatten()]
         if len(self.labels) != len(self.pixels):
             raise ValueError(f"{len(self.labels)} labels for {len(self.pixels)} images: give one for each")
-        self.answers: dict[int, list] = {}  # with all heads on
+        self.answers: dict[int, list[float]] = {}  # with all heads on, the probability of every class
 
     def one(self, index: int) -> Tensor:  # `(1, C, H, W)`
         "An image as the model reads it."
         return self.normalize(self.pixels[index : index + 1])
 
+    @torch.no_grad()
+    def answer(self, index: int) -> list[float]:  # K probabilities
+        "What the whole model says of an image."
+        if index not in self.answers:
+            with evaluating(self.model):
+                self.answers[index] = self.model(self.one(index))[0].softmax(dim=-1).tolist()
+        return self.answers[index]
+
     def compute(self, index: int, ablated: Sequence = (), num_relevance: int = 0) -> dict:  # see `attention_frame`
-        "The numbers of one image, as the page gets them."
-        pairs = [tuple(pair) for pair in ablated]
-        if pairs and index not in self.answers:
-            self.compute(index)
-        frame = attention_frame(self.model, self.one(index), pairs, num_relevance)
-        if not pairs:
-            self.answers[index] = frame["probabilities"]
-        known = {"index": index, "label": self.labels[index], "image": _rgb(self.pixels[index]), "baseline": self.answers[index]}
+        "The numbers of one image, as the page gets them; with heads off, beside the answer of the whole model."
+        pairs, label = [tuple(pair) for pair in ablated], self.labels[index]
+        frame = attention_frame(self.model, self.one(index), pairs, label, num_relevance)
+        whole = [(c, self.answer(index)[c]) for c, _ in frame["probabilities"]] if pairs else []
+        known = {"index": index, "label": label, "image": _rgb(self.pixels[index]), "baseline": whole}
         return frame | known | {"ablated": [list(pair) for pair in pairs]}
 
     def add(self, rgb: np.ndarray) -> None:  # uint8 `(H, W, 3)`
@@ -475,6 +499,7 @@ class AttentionExplorer(AttentionView):
         first = self.shelf.compute(self.image_index, num_relevance=3)
         room = 1_200_000 // sum(len(value) for value in first.values() if isinstance(value, bytes))
         others = [index for index in range(len(self.shelf.labels)) if index != self.image_index][: max(0, room - 1)]
+        others = tqdm(others, "images", leave=False, delay=2, file=sys.stdout)  # a bar, when it takes long
         frames = [first, *(self.shelf.compute(index, num_relevance=3) for index in others)]
         return super().state() | {"frames": sorted(frames, key=lambda frame: frame["index"]), "frame": {}, "ablated": []}
 

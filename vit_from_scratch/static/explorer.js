@@ -47,6 +47,12 @@ function bytes(value) {                        // binary traits arrive as DataVi
 }
 const floats = (value) => new Float32Array(bytes(value).slice().buffer);
 const words = (value) => new Uint16Array(bytes(value).slice().buffer);
+// A share read from bytes is known to half a step: print no digit that the step would change.
+function roughly(x, error) {
+  if (x < error && error >= 0.00005) return `under ${percent(error)}`;
+  const digits = Math.max(0, Math.min(2, Math.floor(-Math.log10(100 * Math.max(error, 1e-9)))));
+  return `${(100 * x).toFixed(digits)} %`;
+}
 const percent = (x) => (x >= 0.9995 ? "100 %" : `${(100 * x).toFixed(x < 0.0995 ? 2 : 1)} %`);
 const short = (x) => { for (const [unit, size] of [["G", 1e9], ["M", 1e6], ["k", 1e3]]) if (Math.abs(x) >= 0.9995 * size) return `${(x / size).toPrecision(3)} ${unit}`; return `${+x.toPrecision(3)} `; };
 let serial = 0;
@@ -138,16 +144,21 @@ function connection(model, el) {               // listeners that end with the vi
 // ---------------------------------------- attention
 function attention(model, el, host) {
   const info = model.get("info"), { rows, cols, height, width, blocks, heads, prefix, classes } = info;
-  const P = prefix.length, N = rows * cols, T = P + N, average = info.pool === "avg", ANSWER = -1;
+  const P = prefix.length, N = rows * cols, T = P + N, average = info.pool === "avg", ANSWER = -1, reader = average ? ANSWER : 0;
   const patchW = width / cols, patchH = height / rows, zoom = Math.max(1, Math.round(448 / width));
   const get = (key) => model.get(key), name = (c) => classes[c] ?? `class ${c}`;
   const frames = new Map();
   let frame = null, hover = null, switching = false, asked = new Set();
 
   function unpack(f) {
-    const out = { ...f, serial: ++serial, picture: picture(bytes(f.image), width, height), attention: bytes(f.attention), scale: floats(f.attention_scale),
-      rollout: bytes(f.rollout), rolloutScale: floats(f.rollout_scale), lensClass: words(f.lens_class), lensProb: bytes(f.lens_prob), relevance: {} };
+    const out = { ...f, serial: ++serial, picture: picture(bytes(f.image), width, height), grey: picture(greyed(bytes(f.image)), width, height), attention: bytes(f.attention), scale: floats(f.attention_scale),
+      rollout: bytes(f.rollout), rolloutScale: floats(f.rollout_scale), lens: { best: words(f.lens_best), bestProb: floats(f.lens_best_prob), prob: floats(f.lens_prob), classes: f.lens_classes }, relevance: {} };
     for (const [c, r] of Object.entries(f.relevance || {})) out.relevance[c] = { q: bytes(r.q), scale: floats(r.scale) };
+    return out;
+  }
+  function greyed(rgb) {                       // a photograph under a map: the colours belong to the map
+    const out = new Uint8Array(rgb.length);
+    for (let i = 0; i < rgb.length; i += 3) out.fill(0.299 * rgb[i] + 0.587 * rgb[i + 1] + 0.114 * rgb[i + 2], i, i + 3);
     return out;
   }
   for (const f of get("frames")) frames.set(f.index, f);
@@ -190,21 +201,31 @@ function attention(model, el, host) {
     }
     return out;
   }
-  const depthOfLens = () => frame.lensProb.length / ((blocks + 1) * T);
-  function lensOf(depth, token, c) {
-    const k = depthOfLens(), at = (depth * T + token) * k;
-    for (let i = 0; i < k; i++) if (frame.lensClass[at + i] === c) return frame.lensProb[at + i] / 255;
-    return 0;
+  // The logit lens has one row more than there are tokens: what the head reads in the answer itself.
+  const lensRow = (depth, token) => depth * (T + 1) + (token === ANSWER ? T : token);
+  const known = (c) => frame.lens.classes.includes(c);
+  const lensOf = (depth, token, c) => frame.lens.prob[lensRow(depth, token) * frame.lens.classes.length + frame.lens.classes.indexOf(c)];
+  // Half a step of the bytes that a row of numbers was read from.
+  function errorOf(how, token, incoming) {
+    const [scale, base, count] = how === "rollout" ? [frame.rolloutScale, Math.max(0, get("block")) * T, 1]
+      : typeof get("head") === "number" ? [frame.scale, (Math.max(0, get("block")) * heads + get("head")) * T, 1]
+      : [frame.scale, Math.max(0, get("block")) * heads * T, heads];
+    let most = 0;
+    for (let k = 0; k < count; k++) {
+      if (token === ANSWER || incoming) for (let i = 0; i < T; i++) most = Math.max(most, scale[base + k * T + i]);
+      else most = Math.max(most, scale[base + k * T + token]);
+    }
+    return most / 510;
   }
-  const target = () => (get("target") >= 0 ? get("target") : frame.probabilities[0][0]);
+  const target = () => (get("target") >= 0 && (get("method") !== "lens" || known(get("target"))) ? get("target") : frame.probabilities[0][0]);
   const token = () => hover ?? get("token");
   const place = (t) => (t === ANSWER ? "the mean of all patches" : t < P ? prefix[t] : `patch ${t - P} (row ${Math.floor((t - P) / cols)}, column ${(t - P) % cols})`);
 
   // the page
   const thumbs = h("div", { class: "vfs-thumbs", role: "group", "aria-label": "Images" });
-  const main = h("canvas", { class: "vfs-main", tabindex: 0, role: "application", "aria-label": "Image with patch grid. Arrow keys move the patch, Home selects the token that answers, Page Up and Page Down change the block." });
+  const main = h("canvas", { class: "vfs-main", tabindex: 0, role: "application", "aria-label": "Image with patch grid. Arrow keys move the patch, Enter goes to the patch that it looks at most, Home selects the token that answers, End the last patch, Page Up and Page Down change the block." });
   main.width = width * zoom; main.height = height * zoom;
-  const legend = h("canvas", { class: "vfs-legend", width: 256, height: 1, "aria-hidden": "true" }), legendMax = h("span"), legendRow = h("div", { class: "vfs-legend-row" }, h("span", {}, "0"), legend, legendMax);
+  const legend = h("canvas", { class: "vfs-legend", width: 256, height: 1, "aria-hidden": "true" }), legendMax = h("span"), even = h("span", { class: "vfs-even" }, "even"), legendRow = h("div", { class: "vfs-legend-row" }, h("span", {}, "0"), h("span", { class: "vfs-legend-box" }, legend, even), legendMax);
   const readout = h("div", { class: "vfs-readout" }), sr = speaker();
   const tokens = h("div", { class: "vfs-buttons", role: "group", "aria-label": "Tokens that are not patches" });
   const tokenButtons = (average ? [[ANSWER, "mean of all patches"]] : []).concat(prefix.map((text, t) => [t, text])).map(([t, text]) => {
@@ -229,20 +250,27 @@ function attention(model, el, host) {
   const off = tick("a click switches the head off", (on) => { switching = on; el.classList.toggle("switching", on); });
   const restore = h("button", { type: "button", onclick: () => host.put({ ablated: [] }) }, "Switch all heads on");
   const wallTitle = h("h4", {}, ""), wall = h("canvas", { class: "vfs-wall-canvas", "aria-hidden": "true" }), grid = h("div", { class: "vfs-wall-grid", role: "group", "aria-label": "Every head of every block" });
-  wall.width = blocks * (cols + 1) - 1; wall.height = heads * (rows + 1) - 1;   // blocks run to the right, heads down
-  const wallBox = h("div", { class: "vfs-wall", style: `--across:${blocks};--down:${heads}` }, h("div", { class: "vfs-wall-rows", "aria-hidden": "true" }, ...Array.from({ length: heads }, (_, i) => h("span", {}, `${i ? "" : "head "}${i}`))), h("div", { class: "vfs-wall-inner" }, wall, grid), h("div", { class: "vfs-wall-heads", "aria-hidden": "true" }, ...Array.from({ length: blocks }, (_, i) => h("span", {}, `${i ? "" : "block "}${i}`))));
-  const tiles = Array.from({ length: blocks * heads }, (_, i) => {
-    const b = h("button", { type: "button", tabindex: i ? -1 : 0, "data-tile": i, onclick: () => tile(i) });
-    grid.append(b); return b;
-  });
-  el.append(thumbs, h("div", { class: "vfs-columns" },
+  // Blocks run to the right, heads down; rollout and lens have no heads, so their wall is one row.
+  const wallRows = h("div", { class: "vfs-wall-rows", "aria-hidden": "true" }), wallBlocks = h("div", { class: "vfs-wall-heads", "aria-hidden": "true" }, ...Array.from({ length: blocks }, (_, i) => h("span", {}, i)));
+  const wallBox = h("div", { class: "vfs-wall", style: `--across:${blocks}` }, wallRows, h("div", { class: "vfs-wall-inner" }, wall, grid), h("span", { class: "vfs-wall-corner", "aria-hidden": "true" }, "block"), wallBlocks), wallScroll = h("div", { class: "vfs-scroll" }, wallBox);
+  let tiles = [];
+  function buildWall(down) {
+    if (tiles.length === down * blocks) return;
+    wallBox.style.setProperty("--down", down); wall.width = blocks * (cols + 1) - 1; wall.height = down * (rows + 1) - 1;
+    wallRows.replaceChildren(...Array.from({ length: down }, (_, i) => h("span", {}, down === 1 && heads > 1 ? "" : `${i ? "" : "head "}${i}`)));
+    tiles = Array.from({ length: blocks * down }, (_, i) => h("button", { type: "button", tabindex: i ? -1 : 0, "data-tile": i, onclick: () => tile(i) }));
+    grid.replaceChildren(...tiles);
+  }
+  const wallTools = h("div", { class: "vfs-buttons" }, shared.node, h("span", { class: "needs-kernel" }, off.node), restore);
+  el.append(thumbs, h("div", { class: "vfs-columns vfs-look" },
     h("div", { class: "vfs-left" }, main, legendRow, tokens, readout),
     h("div", { class: "vfs-right" }, method.node, classPick.node, block.node, head.node, heads > 1 ? fusion : null, direction.node, opacity.node, keep.node, cmap.node, barsTitle, bars, lens,
       h("div", { class: "vfs-buttons" }, saver, h("label", { class: "vfs-file needs-kernel" }, "Use your own picture", upload)))),
-    wallTitle, h("div", { class: "vfs-buttons" }, shared.node, h("span", { class: "needs-kernel" }, off.node), restore), wallBox, sr.node);
+    wallTitle, wallTools, wallScroll, sr.node);
 
   function tile(i) {
     const pair = [i % blocks, Math.floor(i / blocks)];
+    if (get("method") !== "attention") { host.put({ block: pair[0] }); return; }
     if (!switching || !host.live) { host.put({ block: pair[0], head: pair[1], method: "attention" }); return; }
     const now = get("ablated"), there = now.some(([b, k]) => b === pair[0] && k === pair[1]);
     host.put({ ablated: there ? now.filter(([b, k]) => b !== pair[0] || k !== pair[1]) : [...now, pair] });
@@ -263,7 +291,9 @@ function attention(model, el, host) {
     const t = get("token"), p = Math.max(0, t - P), r = Math.floor(p / cols), c = p % cols;
     const go = { ArrowLeft: [r, c - 1], ArrowRight: [r, c + 1], ArrowUp: [r - 1, c], ArrowDown: [r + 1, c] }[e.key];
     if (go) { hover = null; host.put({ token: t < P ? P : P + Math.min(rows - 1, Math.max(0, go[0])) * cols + Math.min(cols - 1, Math.max(0, go[1])) }); }
-    else if (e.key === "Home") { hover = null; host.put({ token: average ? ANSWER : 0 }); }
+    else if (e.key === "Home") { hover = null; host.put({ token: reader }); }
+    else if (e.key === "End") { hover = null; host.put({ token: T - 1 }); }
+    else if (e.key === "Enter" || e.key === " ") { hover = null; const map = values(t); if (map) host.put({ token: hottest(map) }); }
     else if (e.key === "PageUp" || e.key === "PageDown") host.put({ block: Math.min(blocks - 1, Math.max(get("method") === "lens" ? -1 : 0, get("block") + (e.key === "PageUp" ? 1 : -1))) });
     else return;
     e.preventDefault(); e.stopPropagation();   // JupyterLab moves between cells with the same keys
@@ -274,6 +304,7 @@ function attention(model, el, host) {
     const c = h("canvas"), scale = Math.max(width / source.width, height / source.height);
     c.width = width; c.height = height;
     const ctx = c.getContext("2d"), w = source.width * scale, t = source.height * scale;
+    ctx.fillStyle = "#fff"; ctx.fillRect(0, 0, width, height);   // what is transparent becomes paper, not black
     ctx.imageSmoothingQuality = "high"; ctx.drawImage(source, (width - w) / 2, (height - t) / 2, w, t);
     const data = ctx.getImageData(0, 0, width, height).data, rgb = new Uint8Array(3 * width * height);
     for (let i = 0; i < width * height; i++) for (let k = 0; k < 3; k++) rgb[3 * i + k] = data[4 * i + k];
@@ -282,21 +313,24 @@ function attention(model, el, host) {
 
   // drawing
   const heat = document.createElement("canvas"); heat.width = cols; heat.height = rows;
-  function paint(data, stride, x0, y0, map, top, table, threshold) {
+  const visible = (share) => Math.sqrt(Math.min(1, Math.max(0, share)));   // opacity follows the value
+  function paint(data, stride, x0, y0, map, top, table, threshold, faint) {   // faint: what is little lets the picture through
     for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) {
       const v = map[P + r * cols + c], k = 3 * Math.min(255, Math.max(0, Math.round((255 * v) / (top || 1)))), at = 4 * ((y0 + r) * stride + x0 + c);
-      data[at] = table[k]; data[at + 1] = table[k + 1]; data[at + 2] = table[k + 2]; data[at + 3] = v >= threshold ? 255 : 0;
+      data[at] = table[k]; data[at + 1] = table[k + 1]; data[at + 2] = table[k + 2]; data[at + 3] = v < threshold ? 0 : faint ? 255 * visible(v / (top || 1)) : 255;
     }
   }
+  const hottest = (map) => { let best = P; for (let j = P; j < T; j++) if (map[j] > map[best]) best = j; return best; };
+  const top4 = (top, how) => (how === "attention" || how === "rollout" ? Math.max(top, 4 / T) : top);   // even attention, 1/T, stays in the lowest quarter
   function highest(map) { let top = 0; for (let j = P; j < T; j++) if (map[j] > top) top = map[j]; return top; }
   let shown = {};
   function drawMain(map, top) {
     const ctx = main.getContext("2d"), W = main.width, H = main.height, table = colours(get("colormap")), t = token();
-    ctx.imageSmoothingEnabled = false; ctx.drawImage(frame.picture, 0, 0, W, H);
+    ctx.imageSmoothingEnabled = false; ctx.drawImage(map && get("opacity") > 0 ? frame.grey : frame.picture, 0, 0, W, H);
     if (map) {
       const patches = map.slice(P).sort(), share = get("keep"), threshold = share >= 1 ? -1 : patches[Math.max(0, N - Math.max(1, Math.round(share * N)))];
       const hc = heat.getContext("2d"), data = hc.createImageData(cols, rows);
-      paint(data.data, cols, 0, 0, map, top, table, threshold); hc.putImageData(data, 0, 0);
+      paint(data.data, cols, 0, 0, map, top, table, threshold, true); hc.putImageData(data, 0, 0);
       ctx.globalAlpha = get("opacity"); ctx.drawImage(heat, 0, 0, W, H); ctx.globalAlpha = 1;
     }
     ctx.strokeStyle = "rgba(255,255,255,.28)"; ctx.lineWidth = Math.max(1, W / (main.clientWidth || W)); ctx.beginPath();
@@ -308,55 +342,74 @@ function attention(model, el, host) {
       for (const [w, s] of [[6, "#000"], [3, "#fff"]]) { ctx.lineWidth = w; ctx.strokeStyle = s; ctx.strokeRect(x + 1.5, y + 1.5, patchW * zoom - 3, patchH * zoom - 3); }
     }
   }
-  function drawWall(t) {
-    const incoming = get("incoming") && t !== ANSWER, table = colours(get("colormap")), ctx = wall.getContext("2d"), data = ctx.createImageData(wall.width, wall.height), maps = [];
-    let top = 0;
-    for (let k = 0; k < heads; k++) for (let b = 0; b < blocks; b++) { const map = headRow(b, k, t, incoming), m = highest(map); maps.push([map, m]); top = Math.max(top, m); }
-    maps.forEach(([map, m], i) => paint(data.data, wall.width, (i % blocks) * (cols + 1), Math.floor(i / blocks) * (rows + 1), map, get("shared_scale") ? top : m, table, -1));
+  function wallMaps(t, how) {                  // one map per tile, row by row
+    const incoming = get("incoming") && t !== ANSWER, maps = [], each = Array.from({ length: blocks }, (_, b) => b);
+    if (how === "attention") for (let k = 0; k < heads; k++) for (const b of each) maps.push(headRow(b, k, t, incoming));
+    else if (how === "rollout") for (const b of each) maps.push(looks(frame.rollout, frame.rolloutScale, b * T, t, incoming));
+    else for (const b of each) maps.push(Float32Array.from({ length: T }, (_, j) => lensOf(b + 1, j, target())));
+    return maps;
+  }
+  function drawWall(t, how) {
+    const maps = wallMaps(t, how), tops = maps.map((map) => (how === "lens" ? 1 : top4(highest(map), how))), top = Math.max(...tops);
+    const table = colours(get("colormap")), ctx = wall.getContext("2d"), data = ctx.createImageData(wall.width, wall.height);
+    maps.forEach((map, i) => paint(data.data, wall.width, (i % blocks) * (cols + 1), Math.floor(i / blocks) * (rows + 1), map, get("shared_scale") ? top : tops[i], table, -1));
     ctx.putImageData(data, 0, 0);
     return top;
   }
+  function drawLegend(how, top) {
+    const key = `${get("colormap")}/${get("opacity")}`, level = 1 / (T * top), counts = how === "attention" || how === "rollout";
+    if (shown.legend !== key) {
+      const ctx = legend.getContext("2d"), d = ctx.createImageData(256, 1), c = colours(get("colormap"));
+      for (let i = 0; i < 256; i++) for (let k = 0; k < 4; k++) { const a = get("opacity") * visible(i / 255); d.data[4 * i + k] = k === 3 ? 255 : a * c[3 * i + k] + (1 - a) * 128; }   // as over a grey picture
+      ctx.putImageData(d, 0, 0); shown.legend = key;
+    }
+    even.hidden = !counts; even.style.left = `${100 * level}%`; even.title = `1/T = ${percent(1 / T)}: attention spread evenly over all ${T} tokens`;
+    const text = how === "relevance" ? top.toPrecision(2) : percent(top);
+    if (legendMax.textContent !== text) legendMax.textContent = text;
+  }
   function draw() {
     if (!frame) return;
-    const t = token(), how = get("method"), map = values(t), shareTop = how === "attention" && get("shared_scale");
-    const wallTop = drawWall(t), top = how === "lens" ? 1 : shareTop ? wallTop : map ? highest(map) : 1;
+    const t = token(), how = get("method"), map = values(t), walled = !wallScroll.hidden;
+    const wallTop = walled ? drawWall(t, how) : 1, top = how === "lens" ? 1 : how === "attention" && get("shared_scale") ? wallTop : map ? top4(highest(map), how) : 1;
     drawMain(map, top);
-    if (shown.colormap !== get("colormap")) { const ctx = legend.getContext("2d"), d = ctx.createImageData(256, 1), c = colours(get("colormap")); for (let i = 0; i < 256; i++) d.data.set([c[3 * i], c[3 * i + 1], c[3 * i + 2], 255], 4 * i); ctx.putImageData(d, 0, 0); shown.colormap = get("colormap"); }
-    const topText = how === "relevance" ? top.toPrecision(2) : percent(top);
-    if (legendMax.textContent !== topText) legendMax.textContent = topText;
+    drawLegend(how, top);
     for (const [id, b] of tokenButtons) { const on = String(id === t); if (b.getAttribute("aria-pressed") !== on) b.setAttribute("aria-pressed", on); }
     const text = describe(t, how, map);
     if (readout.textContent !== text) { readout.textContent = text; sr.say(text); }
-    const title = t === ANSWER || !get("incoming") ? `Where ${place(t)} looks, in every head` : `Who looks at ${place(t)}, in every head`;
+    const looking = t === ANSWER || !get("incoming") ? `Where ${place(t)} looks` : `Who looks at ${place(t)}`;
+    const title = how === "rollout" ? `${looking}, by rollout up to each block` : how === "lens" ? `Probability of ${name(target())} in every patch, after each block` : `${looking}, in every head`;
     if (wallTitle.textContent !== title) wallTitle.textContent = title;
     if (how === "lens") drawLens(t);
   }
   const redraw = scheduler(draw);
   function describe(t, how, map) {
     if (!map) return host.live ? "computing…" : "not in this page: choose another class";
-    let best = P; for (let j = P; j < T; j++) if (map[j] > map[best]) best = j;
-    const b = get("block"), where = `block ${Math.max(0, b)}`, fused = get("head"), incoming = get("incoming") && t !== ANSWER, rest = prefix.map((p, i) => `${p} ${percent(map[i])}`).join(", ");
-    if (how === "lens") { const k = depthOfLens(), at = ((b + 1) * T + (t === ANSWER ? P : t)) * k; return t === ANSWER ? `${b < 0 ? "Before block 0" : `After ${where}`}: probability of ${name(target())}, patch by patch.` : `${b < 0 ? "Before block 0" : `After ${where}`} ${place(t)} says ${name(frame.lensClass[at])} (${percent(frame.lensProb[at] / 255)}). Colour: probability of ${name(target())}.`; }
+    const best = hottest(map), b = get("block"), where = `block ${Math.max(0, b)}`, fused = get("head"), incoming = get("incoming") && t !== ANSWER;
+    if (how === "lens") {
+      const at = lensRow(b + 1, t), when = b < 0 ? "Before block 0" : `After ${where}`;
+      return `${when} the head reads ${name(frame.lens.best[at])} (${percent(frame.lens.bestProb[at])}) in ${place(t)}. Colour: probability of ${name(target())}.`;
+    }
+    const error = how === "relevance" ? 0 : errorOf(how, t, incoming), rest = prefix.map((p, i) => `${p} ${roughly(map[i], error)}`).join(", ");
     const verb = incoming ? `is looked at most by` : how === "relevance" ? `leaned most on` : "looks most at";
-    const amount = how === "relevance" ? map[best].toPrecision(2) : percent(map[best]);
+    const amount = how === "relevance" ? map[best].toPrecision(2) : roughly(map[best], error);
     const subject = place(t).replace(/^./, (c) => c.toUpperCase());
     const scope = how === "attention" ? `${where}, ${typeof fused === "number" ? `head ${fused}` : `${fused} of heads`}` : how === "rollout" ? `rollout up to ${where}` : `relevance for ${name(target())}`;
     return `${subject} ${verb} ${place(best)}: ${amount}${P && how !== "relevance" ? ` (${rest})` : ""} · ${scope}`;
   }
   function drawLens(t) {
-    const k = depthOfLens(), rowsOf = [];
+    const rowsOf = [];
     for (let d = 0; d <= blocks; d++) {
-      const at = (d * T + (t === ANSWER ? P : t)) * k, c = frame.lensClass[at], p = frame.lensProb[at] / 255;
-      rowsOf.push(h("button", { type: "button", class: "vfs-bar", "aria-pressed": String(d === get("block") + 1), onclick: () => host.put({ block: d - 1 }) }, h("span", {}, d ? `after block ${d - 1}` : "before block 0"), h("i", { style: `--p:${p}` }), h("b", {}, `${name(c)} ${percent(p)}`)));
+      const at = lensRow(d, t), p = frame.lens.bestProb[at];
+      rowsOf.push(h("button", { type: "button", class: "vfs-bar", title: name(frame.lens.best[at]), "aria-pressed": String(d === get("block") + 1), onclick: () => host.put({ block: d - 1 }) }, h("span", {}, d ? `after block ${d - 1}` : "before block 0"), h("i", { style: `--p:${p}` }), h("b", {}, `${percent(p)} ${name(frame.lens.best[at])}`)));
     }
-    refill(lens, h("h4", {}, t === ANSWER ? "The head's answer from patch 0, block by block" : `The head's answer from ${place(t)}, block by block`), ...rowsOf);
+    refill(lens, h("h4", {}, `What the head reads in ${place(t)}, block by block`), h("div", { class: "vfs-bars" }, ...rowsOf));
   }
   function drawBars() {
     const before = new Map(frame.baseline || []), cut = (frame.ablated || []).length;
     barsTitle.textContent = cut ? `Prediction with ${cut} head${cut > 1 ? "s" : ""} off (outline: all on)` : frame.label >= 0 ? `Prediction (true class: ${name(frame.label)})` : "Prediction";
     refill(bars, ...frame.probabilities.map(([c, p]) => {
       const can = host.live || frame.relevance[c], was = before.get(c);
-      return h(can ? "button" : "div", { class: "vfs-bar", type: can ? "button" : null, title: can ? `What speaks for ${name(c)}?` : null, onclick: can ? () => host.put({ method: "relevance", target: c }) : () => {} },
+      return h(can ? "button" : "div", { class: "vfs-bar", type: can ? "button" : null, title: can ? `What speaks for ${name(c)}?` : null, onclick: can ? () => { hover = null; host.put({ method: "relevance", target: c, token: reader }); } : () => {} },
         h("span", {}, name(c) + (c === frame.label ? " ✓" : "")), h("i", { style: `--p:${p}` + (cut && was !== undefined ? `;--was:${was}` : ""), class: cut ? "was" : "" }), h("b", {}, percent(p) + (cut && was !== undefined ? ` (${p >= was ? "+" : "−"}${(100 * Math.abs(p - was)).toFixed(1)})` : "")));
     }));
   }
@@ -372,11 +425,17 @@ function attention(model, el, host) {
     block.node.hidden = how === "relevance"; head.node.hidden = fusion.hidden = how !== "attention" || heads === 1;
     direction.node.hidden = how === "lens" || (get("token") === ANSWER); lens.hidden = how !== "lens"; classPick.node.hidden = how !== "relevance" && how !== "lens";
     legendRow.title = how === "relevance" ? "relevance (no unit)" : how === "lens" ? "probability" : "share of the token's attention";
-    const known = host.live || how === "lens" ? null : Object.keys(frame.relevance).map(Number);
-    const offered = known ?? (classes.length <= 1000 && (host.live || depthOfLens() >= classes.length) ? classes.map((_, i) => i) : frame.probabilities.map(([c]) => c));
-    once("classes", `${frame.serial}/${offered.length}`, () => classPick.fill([[-1, `predicted: ${name(frame.probabilities[0][0])}`], ...offered.map((c) => [c, name(c)])])); classPick.set(offered.includes(get("target")) ? get("target") : -1);
+    const asks = how === "lens" ? frame.lens.classes : host.live ? classes.map((_, i) => i) : Object.keys(frame.relevance).map(Number);
+    const offered = asks.length <= 1000 ? [...asks].sort((x, y) => x - y) : frame.probabilities.map(([c]) => c);
+    once("classes", `${frame.serial}/${how === "lens"}/${offered.length}`, () => classPick.fill([[-1, `predicted: ${name(frame.probabilities[0][0])}`], ...offered.map((c) => [c, name(c)])])); classPick.set(offered.includes(get("target")) ? get("target") : -1);
     if (how === "relevance" && !frame.relevance[target()] && host.live) { const key = `${frame.index}/${target()}/${JSON.stringify(cut)}`; if (!asked.has(key)) { asked.add(key); host.ask({ type: "relevance", index: frame.index, target: target() }); } }
-    once("tiles", `${how}/${b}/${k}/${JSON.stringify(cut)}`, () => tiles.forEach((node, i) => { const bb = i % blocks, kk = Math.floor(i / blocks), gone = cut.some(([x, y]) => x === bb && y === kk); node.classList.toggle("off", gone); node.setAttribute("aria-pressed", String(how === "attention" && bb === b && kk === k)); node.setAttribute("aria-label", `block ${bb}, head ${kk}${gone ? ", switched off" : ""}`); node.title = `block ${bb}, head ${kk}${gone ? " (off)" : ""}`; }));
+    wallTitle.hidden = wallTools.hidden = wallScroll.hidden = how === "relevance"; off.node.hidden = how !== "attention"; shared.node.hidden = how === "lens";
+    buildWall(how === "attention" ? heads : 1);
+    once("tiles", `${how}/${b}/${k}/${JSON.stringify(cut)}`, () => tiles.forEach((node, i) => {
+      const bb = i % blocks, kk = Math.floor(i / blocks), heady = how === "attention", gone = heady && cut.some(([x, y]) => x === bb && y === kk), text = heady ? `block ${bb}, head ${kk}` : `block ${bb}`;
+      node.classList.toggle("off", gone); node.setAttribute("aria-pressed", String(bb === b && (!heady || kk === k)));
+      node.setAttribute("aria-label", `${text}${gone ? ", switched off" : ""}`); node.title = `${text}${gone ? " (off)" : ""}`;
+    }));
     restore.hidden = !cut.length || !(host.live || frames.has(get("image_index")));
     [...thumbs.children].forEach((node) => node.setAttribute("aria-pressed", String(+node.dataset.index === get("image_index"))));
     once("bars", `${frame.serial}/${cut.length}/${host.live}/${Object.keys(frame.relevance)}`, drawBars); redraw();
@@ -502,14 +561,14 @@ KINDS.playground = playground;
 // ---------------------------------------- patches
 function patches(model, el, host) {
   const { height, width, sizes } = model.get("info"), source = picture(bytes(model.get("image")), width, height), zoom = Math.max(1, Math.round(256 / width));
-  let hover = null, order = [];
-  const get = (k) => model.get(k), side = () => sizes[Math.min(get("size"), sizes.length - 1)], sr = speaker();
+  let hover = null, pinned = null, order = [];
+  const get = (k) => model.get(k), marked = () => hover ?? pinned, side = () => sizes[Math.min(get("size"), sizes.length - 1)], sr = speaker();
   const size = slider("Patch size", 0, sizes.length - 1, 1, (i) => `${sizes[i]} × ${sizes[i]} pixels`, (i) => host.put({ size: i }));
   const put = slider("Patches put back", 0, 100, 1, (v) => `${v} %`, (v) => host.put({ share: v / 100 }));
   const shuffle = tick("shuffle the sequence first", (on) => host.put({ shuffled: on }));
   const canvas = (label) => { const c = h("canvas", { role: "img", "aria-label": label }); c.width = width * zoom; c.height = height * zoom; return c; };
   const grid = canvas("The image with its patch grid"), back = canvas("The image put together from the sequence"), strip = h("canvas", { role: "img", "aria-label": "The sequence of patches" }), note = h("div", { class: "vfs-readout" });
-  grid.tabIndex = 0; grid.setAttribute("role", "application"); grid.setAttribute("aria-label", "The image with its patch grid. Arrow keys move from patch to patch.");
+  grid.tabIndex = 0; grid.setAttribute("role", "application"); grid.setAttribute("aria-label", "The image with its patch grid. Arrow keys move from patch to patch, Home and End to the first and the last; Enter puts the sentence back up to this patch.");
   const box = (title, c) => h("figure", {}, h("figcaption", {}, title), c);
   el.append(h("div", { class: "vfs-row" }, size.node, put.node, shuffle.node), h("div", { class: "vfs-columns vfs-three" }, box("cut", grid), box("the sequence", strip), box("put back", back)), note, sr.node);
   const count = () => [Math.floor(height / side()), Math.floor(width / side())];
@@ -527,20 +586,36 @@ function patches(model, el, host) {
       const sx = (i % cols) * p, sy = Math.floor(i / cols) * p, x = (at % across) * cell, y = Math.floor(at / across) * cell;
       s.drawImage(source, sx, sy, p, p, x, y, cell - gap, cell - gap);
       if (at < done) b.drawImage(source, sx, sy, p, p, (at % cols) * p * zoom, Math.floor(at / cols) * p * zoom, p * zoom, p * zoom);
-      if (i === hover) for (const [ctx, rx, ry, w] of [[g, sx * zoom, sy * zoom, p * zoom], [s, x, y, cell - gap], ...(at < done ? [[b, (at % cols) * p * zoom, Math.floor(at / cols) * p * zoom, p * zoom]] : [])]) for (const [lw, c] of [[5, "#000"], [2.5, "#fff"]]) { ctx.lineWidth = lw; ctx.strokeStyle = c; ctx.strokeRect(rx + 1.5, ry + 1.5, w - 3, w - 3); }
+      if (i === marked()) for (const [ctx, rx, ry, w] of [[g, sx * zoom, sy * zoom, p * zoom], [s, x, y, cell - gap], ...(at < done ? [[b, (at % cols) * p * zoom, Math.floor(at / cols) * p * zoom, p * zoom]] : [])]) for (const [lw, c] of [[5, "#000"], [2.5, "#fff"]]) { ctx.lineWidth = lw; ctx.strokeStyle = c; ctx.strokeRect(rx + 1.5, ry + 1.5, w - 3, w - 3); }
     });
-    const text = (hover === null ? "" : `Patch ${hover} (row ${Math.floor(hover / cols)}, column ${hover % cols}) is word ${order.indexOf(hover)} of the sentence. `) + `${rows} × ${cols} = ${n} patches, each a vector of 3 × ${p} × ${p} = ${3 * p * p} numbers; attention compares ${(n * n).toLocaleString("en")} pairs.` + (height % p || width % p ? ` ${p} does not divide ${height} × ${width}: a model would refuse it.` : "");
+    const text = (marked() === null ? "" : `Patch ${marked()} (row ${Math.floor(marked() / cols)}, column ${marked() % cols}) is word ${order.indexOf(marked())} of the sentence. `) + `${rows} × ${cols} = ${n} patches, each a vector of 3 × ${p} × ${p} = ${3 * p * p} numbers; attention compares ${(n * n).toLocaleString("en")} pairs.` + (height % p || width % p ? ` ${p} does not divide ${height} × ${width}: a model would refuse it.` : "");
     if (note.textContent !== text) { note.textContent = text; sr.say(text); }
   }
   const redraw = scheduler(draw);
   function over(e, c) { const r = c.getBoundingClientRect(); return [(e.clientX - r.left) / r.width, (e.clientY - r.top) / r.height].map((x) => (x >= 0 && x < 1 ? x : NaN)); }   // NaN: a captured pointer has left
   const point = (i) => { if (i !== hover) { hover = i; redraw(); } };
-  for (const c of [grid, back]) c.addEventListener("pointermove", (e) => { const [x, y] = over(e, c), [rows, cols] = count(), i = Math.min(rows - 1, Math.floor(y * height / side())) * cols + Math.min(cols - 1, Math.floor(x * width / side())); point((c === grid ? (i >= 0 ? i : null) : order[i]) ?? null); });
-  strip.addEventListener("pointermove", (e) => { const [x, y] = over(e, strip), [rows, cols] = count(), across = Math.ceil(Math.sqrt(rows * cols * 1.3)), cell = Math.floor(width * zoom / across), at = Math.floor(y * strip.height / cell) * across + Math.floor(x * strip.width / cell); point(order[at] ?? null); });
-  for (const c of [grid, back, strip]) c.addEventListener("pointerleave", () => point(null));
-  grid.addEventListener("keydown", (e) => { const [rows, cols] = count(), move = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[e.key]; if (!move) return; e.preventDefault(); e.stopPropagation(); const [row, column] = hover === null ? [0, 0] : [Math.floor(hover / cols) + move[0], (hover % cols) + move[1]]; point(Math.min(rows - 1, Math.max(0, row)) * cols + Math.min(cols - 1, Math.max(0, column))); });
-  function sync() { size.set(get("size")); put.set(Math.round(100 * get("share"))); shuffle.set(get("shuffled")); hover = null; redraw(); }
-  for (const k of ["size", "share", "shuffled"]) host.on(`change:${k}`, sync);
+  function under(e, c) {                       // the patch at a place on one of the three pictures
+    const [x, y] = over(e, c), [rows, cols] = count();
+    if (c === strip) { const across = Math.ceil(Math.sqrt(rows * cols * 1.3)), cell = Math.floor(width * zoom / across); return order[Math.floor(y * strip.height / cell) * across + Math.floor(x * strip.width / cell)] ?? null; }
+    const i = Math.min(rows - 1, Math.floor(y * height / side())) * cols + Math.min(cols - 1, Math.floor(x * width / side()));
+    return i >= 0 ? (c === grid ? i : order[i]) ?? null : null;
+  }
+  for (const c of [grid, back, strip]) {
+    c.addEventListener("pointermove", (e) => point(under(e, c)));
+    c.addEventListener("pointerleave", () => point(null));
+    c.addEventListener("click", (e) => { const i = under(e, c); pinned = i === pinned ? null : i; redraw(); });   // a tap has no hovering before it
+  }
+  grid.addEventListener("keydown", (e) => {
+    const [rows, cols] = count(), at = marked(), move = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[e.key];
+    if (move) { const [row, column] = at === null ? [0, 0] : [Math.floor(at / cols) + move[0], (at % cols) + move[1]]; pinned = Math.min(rows - 1, Math.max(0, row)) * cols + Math.min(cols - 1, Math.max(0, column)); }
+    else if (e.key === "Home" || e.key === "End") pinned = e.key === "Home" ? 0 : rows * cols - 1;
+    else if (e.key === "Enter" || e.key === " ") host.put({ share: at === null ? 1 : (order.indexOf(at) + 1) / (rows * cols) });
+    else return;
+    e.preventDefault(); e.stopPropagation(); hover = null; redraw();
+  });
+  function sync() { size.set(get("size")); put.set(Math.round(100 * get("share"))); shuffle.set(get("shuffled")); redraw(); }
+  for (const k of ["share", "shuffled"]) host.on(`change:${k}`, sync);
+  host.on("change:size", () => { hover = pinned = null; sync(); });
   sync();
 }
 KINDS.patches = patches;
@@ -551,7 +626,7 @@ function positions(model, el, host) {
   let hover = null;
   const stretch = tick("stretch the colours of each panel to its own range", (on) => host.put({ stretch: on })), low = h("span"), high = h("span");
   const table = colours("redblue"), now = () => hover ?? model.get("position");
-  const panels = titles.map((title, i) => { const c = h("canvas", { class: "vfs-position", width: cols * 32, height: rows * 32, tabindex: i ? -1 : 0, role: "application", "aria-label": `${title} position embeddings. Arrow keys move the position.` }); return [c, h("figure", {}, h("figcaption", {}, title), c)]; });
+  const panels = titles.map((title, i) => { const c = h("canvas", { class: "vfs-position", width: cols * 32, height: rows * 32, tabindex: i ? -1 : 0, role: "application", "aria-label": `${title} position embeddings. Arrow keys move the position, Enter goes to the mirrored one, Home and End to the first and the last.` }); return [c, h("figure", {}, h("figcaption", {}, title), c)]; });
   const legend = h("canvas", { class: "vfs-legend", width: 256, height: 1, "aria-hidden": "true" });
   el.append(h("div", { class: "vfs-columns" }, ...panels.map(([, f]) => f)), h("div", { class: "vfs-legend-row" }, low, legend, high), stretch.node, note, sr.node);
   { const ctx = legend.getContext("2d"), d = ctx.createImageData(256, 1); for (let i = 0; i < 256; i++) d.data.set([table[3 * i], table[3 * i + 1], table[3 * i + 2], 255], 4 * i); ctx.putImageData(d, 0, 0); }
@@ -569,10 +644,11 @@ function positions(model, el, host) {
   }
   const redraw = scheduler(draw);
   for (const [c] of panels) {
-    c.addEventListener("pointermove", (e) => { const b = c.getBoundingClientRect(), t = Math.max(0, Math.min(rows - 1, Math.floor(((e.clientY - b.top) / b.height) * rows))) * cols + Math.max(0, Math.min(cols - 1, Math.floor(((e.clientX - b.left) / b.width) * cols))); if (t !== hover) { hover = t; redraw(); } });
+    const under = (e) => { const b = c.getBoundingClientRect(); return Math.max(0, Math.min(rows - 1, Math.floor(((e.clientY - b.top) / b.height) * rows))) * cols + Math.max(0, Math.min(cols - 1, Math.floor(((e.clientX - b.left) / b.width) * cols))); };
+    c.addEventListener("pointermove", (e) => { const t = under(e); if (t !== hover) { hover = t; redraw(); } });
     c.addEventListener("pointerleave", () => { hover = null; redraw(); });
-    c.addEventListener("click", () => { if (hover !== null) host.put({ position: hover }); });
-    c.addEventListener("keydown", (e) => { const t = model.get("position"), move = { ArrowLeft: t % cols ? -1 : 0, ArrowRight: t % cols < cols - 1 ? 1 : 0, ArrowUp: t >= cols ? -cols : 0, ArrowDown: t + cols < N ? cols : 0 }[e.key]; if (move === undefined) return; e.preventDefault(); e.stopPropagation(); hover = null; host.put({ position: t + move }); });
+    c.addEventListener("click", (e) => host.put({ position: under(e) }));   // a tap has no hovering before it
+    c.addEventListener("keydown", (e) => { const t = model.get("position"), move = { ArrowLeft: t % cols ? -1 : 0, ArrowRight: t % cols < cols - 1 ? 1 : 0, ArrowUp: t >= cols ? -cols : 0, ArrowDown: t + cols < N ? cols : 0, Home: -t, End: N - 1 - t, Enter: N - 1 - 2 * t, " ": N - 1 - 2 * t }[e.key]; if (move === undefined) return; e.preventDefault(); e.stopPropagation(); hover = null; host.put({ position: t + move }); });
   }
   host.on("change:position", redraw); host.on("change:stretch", redraw); draw();
 }
