@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, PACKAGE = ROOT / "nbs", ROOT / "vit_from_scratch"
 EXECUTED, SITE = ROOT / "_build" / "executed", ROOT / "_build" / "site"
-WORKSHOP = ("settings", "shapes", "datasets", "weights", "hardware", "checkpoints", "estimates", "runs", "page", "doctor", "command_line")
+WORKSHOP = ("settings", "shapes", "datasets", "weights", "hardware", "checkpoints", "estimates", "runs", "page", "doctor", "command_line", "attention_options", "exercises")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ MODEL = ("patch_embedding", "attention", "encoder", "vit")
 MAY_IMPORT = {  # module: those that it may import, and with them all that these may import
     "patch_embedding": (),
     "attention": (),
+    "exercise": (),
     "encoder": ("attention",),
     "vit": ("encoder", "patch_embedding"),
     "weights": ("vit",),

@@ -19,12 +19,12 @@ def attend(
     k: Tensor,  # keys `(..., T, d)`
     v: Tensor,  # values `(..., T, d)`
     dropout: float = 0.0,  # share of attention weights set to zero
-) -> tuple[Tensor, Tensor]:  # output `(..., T, d)` and weights `(..., T, T)`, whose rows sum to 1
-    "Scaled dot-product attention (Vaswani et al. 2017, equation 1; ViT paper, equations 6 and 7)."
+) -> tuple[Tensor, Tensor]:  # output `(..., T, d)`, weights `(..., T, T)` whose rows sum to 1
+    "Scaled dot-product attention (Vaswani et al. 2017, equation 1; ViT paper, equations 6, 7)."
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ValueError(
-            f"queries are {q.shape[-1]} wide and keys {k.shape[-1]}, with {k.shape[-2]} keys for {v.shape[-2]} values: "
-            "both pairs must be equal"
+            f"queries are {q.shape[-1]} wide and keys {k.shape[-1]}, with {k.shape[-2]} keys "
+            f"for {v.shape[-2]} values: both pairs must be equal"
         )
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     weights = scores.softmax(dim=-1)
@@ -34,10 +34,22 @@ def attend(
 def use_fused(
     x: Tensor,  # queries, keys, values or tokens `(..., T, d)`
 ) -> bool:
-    "Whether fused attention is expected to be faster than `attend`: everywhere but for short sequences on CPUs."
+    "Whether fused attention should be faster than `attend`: yes, but for short sequences on CPUs."
     if x.device.type != "cpu":
         return True
     return x.shape[-2] > (1024 if x.dtype in (torch.bfloat16, torch.float16) else 64)
+
+
+def _check_heads(embed_dim: int, num_heads: int, dropout: float, attn_dropout: float) -> None:
+    "Refuse numbers that no attention layer can have"
+    if min(embed_dim, num_heads) < 1 or embed_dim % num_heads:
+        raise ValueError(
+            f"embed_dim={embed_dim} must be a positive multiple of num_heads={num_heads}"
+        )
+    if not (0 <= dropout < 1 and 0 <= attn_dropout < 1):
+        raise ValueError(
+            f"dropout={dropout} and attn_dropout={attn_dropout} must lie in [0, 1)"
+        )
 
 # %% ../nbs/02_attention.ipynb #c6f47318
 class MultiHeadAttention(nn.Module):
@@ -48,31 +60,34 @@ class MultiHeadAttention(nn.Module):
         embed_dim: int,  # width `D`, a multiple of `num_heads`
         num_heads: int,  # `h`
         qkv_bias: bool = True,  # biases on queries, keys and values
-        qk_norm: bool = False,  # LayerNorm on queries and keys of each head (Dehghani et al. 2023, section 2)
+        qk_norm: bool = False,  # LayerNorm on queries and keys (Dehghani et al. 2023, section 2)
         dropout: float = 0.0,  # on the output
         attn_dropout: float = 0.0,  # on the attention weights
         norm_eps: float = 1e-6,  # epsilon of the QK norms
     ):
         super().__init__()
-        if min(embed_dim, num_heads) < 1 or embed_dim % num_heads:
-            raise ValueError(f"embed_dim={embed_dim} must be a positive multiple of num_heads={num_heads}")
-        if not (0 <= dropout < 1 and 0 <= attn_dropout < 1):
-            raise ValueError(f"dropout={dropout} and attn_dropout={attn_dropout} must lie in [0, 1)")
-        self.num_heads, self.head_dim, self.attn_dropout = num_heads, embed_dim // num_heads, attn_dropout
+        _check_heads(embed_dim, num_heads, dropout, attn_dropout)
+        self.num_heads, self.head_dim = num_heads, embed_dim // num_heads
+        self.attn_dropout = attn_dropout
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=qkv_bias)
         self.q_norm = nn.LayerNorm(self.head_dim, eps=norm_eps) if qk_norm else nn.Identity()
         self.k_norm = nn.LayerNorm(self.head_dim, eps=norm_eps) if qk_norm else nn.Identity()
         self.proj = nn.Linear(embed_dim, embed_dim)
         self.proj_drop = nn.Dropout(dropout)
         self.fused: bool | None = None  # None: `use_fused` chooses; True or False: this path
-        self.observer: Callable[[Tensor], None] | None = None  # sees the weights `(B, h, T, T)` of each call
+        self.observer: Callable[[Tensor], None] | None = None  # sees the weights `(B, h, T, T)`
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 3 or x.shape[-1] != self.proj.in_features:
             given = "x".join(map(str, x.shape))
-            raise ValueError(f"tokens of shape {given} given, this attention takes batch x tokens x {self.proj.in_features}")
-        q, k, v = rearrange(self.qkv(x), "b t (three h d) -> three b h t d", three=3, h=self.num_heads)
-        q, k, dropout = self.q_norm(q), self.k_norm(k), self.attn_dropout if self.training else 0.0
+            raise ValueError(
+                f"tokens of shape {given} given, "
+                f"this attention takes batch x tokens x {self.proj.in_features}"
+            )
+        pattern = "b t (three h d) -> three b h t d"
+        q, k, v = rearrange(self.qkv(x), pattern, three=3, h=self.num_heads)
+        q, k = self.q_norm(q), self.k_norm(k)
+        dropout = self.attn_dropout if self.training else 0.0
         if self.observer is None and (use_fused(v) if self.fused is None else self.fused):
             out = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         else:

@@ -12,7 +12,7 @@ from .attention import MultiHeadAttention
 
 # %% ../nbs/03_encoder.ipynb #f504a751
 class Mlp(nn.Module):
-    "Two linear layers with a GELU between them, applied to every token on its own: `(B, T, D) -> (B, T, D)`."
+    "Two linear layers and a GELU, on every token alone: `(B, T, D) -> (B, T, D)`."
 
     def __init__(
         self,
@@ -22,7 +22,9 @@ class Mlp(nn.Module):
     ):
         super().__init__()
         if min(embed_dim, hidden_dim) < 1:
-            raise ValueError(f"embed_dim={embed_dim} and hidden_dim={hidden_dim} must be positive")
+            raise ValueError(
+                f"embed_dim={embed_dim} and hidden_dim={hidden_dim} must be positive"
+            )
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout={dropout} must lie in [0, 1)")
         self.fc1 = nn.Linear(embed_dim, hidden_dim)
@@ -35,7 +37,7 @@ class Mlp(nn.Module):
 
 # %% ../nbs/03_encoder.ipynb #4965e802
 class DropPath(nn.Module):
-    "Stochastic depth: skip a residual branch for whole samples while training (Huang et al. 2016, section 3)."
+    "Stochastic depth: branches skipped for whole samples in training (Huang et al. 2016, section 3)."
 
     def __init__(
         self,
@@ -73,9 +75,13 @@ class EncoderBlock(nn.Module):
     ):
         super().__init__()
         if mlp_ratio <= 0:
-            raise ValueError(f"mlp_ratio={mlp_ratio} must be positive: the MLP is mlp_ratio * embed_dim wide")
+            raise ValueError(
+                f"mlp_ratio={mlp_ratio} must be positive: the MLP is mlp_ratio * embed_dim wide"
+            )
         self.norm1 = nn.LayerNorm(embed_dim, eps=norm_eps)
-        self.attn = MultiHeadAttention(embed_dim, num_heads, qkv_bias, qk_norm, dropout, attn_dropout, norm_eps)
+        self.attn = MultiHeadAttention(
+            embed_dim, num_heads, qkv_bias, qk_norm, dropout, attn_dropout, norm_eps
+        )
         self.norm2 = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.mlp = Mlp(embed_dim, int(mlp_ratio * embed_dim), dropout)
         self.drop_path = DropPath(drop_path)
@@ -83,7 +89,7 @@ class EncoderBlock(nn.Module):
     def forward(
         self,
         x: Tensor,
-        first: int | None = None,  # finish only so many tokens, for whoever reads no others; None: all
+        first: int | None = None,  # finish only so many tokens; None: all
     ) -> Tensor:
         x = x + self.drop_path(self.attn(self.norm1(x)))
         x = x[:, :first]  # from here on no token looks at another

@@ -18,34 +18,42 @@ def _pair(size: int | tuple[int, int], name: str = "image_size") -> tuple[int, i
     "`(height, width)` of a size given as one positive whole number or as two"
     pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(pair) != 2 or not all(isinstance(side, Integral) and side > 0 for side in pair):
-        raise ValueError(f"{name}={size} must be one positive whole number, or two: (height, width)")
+        raise ValueError(
+            f"{name}={size} must be one positive whole number, or two: (height, width)"
+        )
     return pair
 
 
 def _check_divisible(height: int, width: int, patch_size: int) -> None:
     "Refuse a patch size that leaves pixels over"
     if not isinstance(patch_size, Integral) or patch_size < 1:
-        raise ValueError(f"patch_size={patch_size} must be one positive whole number: patches are square")
+        raise ValueError(
+            f"patch_size={patch_size} must be one positive whole number: patches are square"
+        )
     if min(height, width) < 1:
-        raise ValueError(f"an image of {height}x{width} pixels is empty: both sides must be positive")
+        raise ValueError(
+            f"an image of {height}x{width} pixels is empty: both sides must be positive"
+        )
     if height % patch_size or width % patch_size:
         raise ValueError(
-            f"an image of {height}x{width} pixels cannot be cut into whole patches of {patch_size}x{patch_size}: "
-            "choose a patch_size that divides both sides"
+            f"an image of {height}x{width} pixels cannot be cut into whole patches of "
+            f"{patch_size}x{patch_size}: choose a patch_size that divides both sides"
         )
 
 # %% ../nbs/01_patch_embedding.ipynb #cdcb8d76
 def patchify(
     images: Tensor,  # `(B, C, H, W)`
     patch_size: int,  # side `P` of a square patch, in pixels
-) -> Tensor:  # `(B, N, C*P*P)`, patches in reading order, each one flattened channel by channel
+) -> Tensor:  # `(B, N, C*P*P)`, patches in reading order, each flattened channel by channel
     "Cut images into a sequence of flattened patches (ViT paper, section 3.1)."
     if images.ndim != 4:
         raise ValueError(
-            f"images must have 4 dimensions, (batch, channels, height, width), not {images.ndim}: use images[None] for a single image"
+            "images must have 4 dimensions, (batch, channels, height, width), "
+            f"not {images.ndim}: use images[None] for a single image"
         )
     _check_divisible(*images.shape[-2:], patch_size)
-    return rearrange(images, "b c (h p) (w q) -> b (h w) (c p q)", p=patch_size, q=patch_size)
+    pattern = "b c (h p) (w q) -> b (h w) (c p q)"
+    return rearrange(images, pattern, p=patch_size, q=patch_size)
 
 # %% ../nbs/01_patch_embedding.ipynb #b477a71d
 def unpatchify(
@@ -56,18 +64,20 @@ def unpatchify(
     "Put flattened patches back together: the inverse of `patchify`."
     height, width = _pair(image_size)
     _check_divisible(height, width, patch_size)
-    rows, columns = height // patch_size, width // patch_size
-    if patches.ndim != 3 or patches.shape[1] != rows * columns or patches.shape[2] % patch_size**2:
+    rows, columns, pixels = height // patch_size, width // patch_size, patch_size**2
+    if patches.ndim != 3 or patches.shape[1] != rows * columns or patches.shape[2] % pixels:
         given = "x".join(map(str, patches.shape))
         raise ValueError(
-            f"patches of shape {given} do not fill an image of {height}x{width} pixels: patch_size={patch_size} takes "
-            f"{rows}x{columns} = {rows * columns} patches of channels*{patch_size**2} numbers"
+            f"patches of shape {given} do not fill an image of {height}x{width} pixels: "
+            f"patch_size={patch_size} takes {rows}x{columns} = {rows * columns} patches "
+            f"of channels*{pixels} numbers"
         )
-    return rearrange(patches, "b (h w) (c p q) -> b c (h p) (w q)", h=rows, w=columns, p=patch_size, q=patch_size)
+    pattern = "b (h w) (c p q) -> b c (h p) (w q)"
+    return rearrange(patches, pattern, h=rows, w=columns, p=patch_size, q=patch_size)
 
 # %% ../nbs/01_patch_embedding.ipynb #284e9471
 class PatchEmbedding(nn.Module):
-    "Cut images into patches and project each one to a token: `(B, C, H, W) -> (B, N, D)` (ViT paper, equation 1)."
+    "Patches, each projected to a token: `(B, C, H, W) -> (B, N, D)` (ViT paper, equation 1)."
 
     def __init__(
         self,
@@ -80,19 +90,25 @@ class PatchEmbedding(nn.Module):
         height, width = _pair(image_size)
         _check_divisible(height, width, patch_size)
         if min(in_channels, embed_dim) < 1:
-            raise ValueError(f"in_channels={in_channels} and embed_dim={embed_dim} must be positive")
-        self.image_size, self.patch_size, self.in_channels = (height, width), patch_size, in_channels
+            raise ValueError(
+                f"in_channels={in_channels} and embed_dim={embed_dim} must be positive"
+            )
+        self.image_size, self.patch_size = (height, width), patch_size
+        self.in_channels, self.any_size = in_channels, False  # True: any whole number of patches
         self.grid_size = (height // patch_size, width // patch_size)
         self.num_patches = self.grid_size[0] * self.grid_size[1]
         self.proj = nn.Conv2d(in_channels, embed_dim, kernel_size=patch_size, stride=patch_size)
-        self.any_size = False  # True: take images of any whole number of patches
 
     def forward(self, images: Tensor) -> Tensor:
         if self.any_size:
             _check_divisible(*images.shape[-2:], self.patch_size)
         elif images.shape[1:] != (self.in_channels, *self.image_size):
-            given, wanted = "x".join(map(str, images.shape)), "x".join(map(str, (self.in_channels, *self.image_size)))
-            raise ValueError(f"images of shape {given} given, this model was built for batch x {wanted} (channels x height x width)")
+            given = "x".join(map(str, images.shape))
+            wanted = "x".join(map(str, (self.in_channels, *self.image_size)))
+            raise ValueError(
+                f"images of shape {given} given, this model was built for "
+                f"batch x {wanted} (channels x height x width)"
+            )
         return rearrange(self.proj(images), "b d h w -> b (h w) d")
 
 # %% ../nbs/01_patch_embedding.ipynb #fa70684d
@@ -101,13 +117,17 @@ def sincos_2d(
     embed_dim: int,  # width `D`, a multiple of 4
     temperature: float = 10_000.0,  # ratio of the longest to the shortest wavelength
 ) -> Tensor:  # `(N, D)`: a quarter each of sin(x), cos(x), sin(y), cos(y)
-    "Fixed 2-D sine-cosine position embeddings (Beyer et al. 2022, section 2; the waves of Vaswani et al. 2017, section 3.5)."
+    "Fixed 2-D sine-cosine positions (Beyer et al. 2022, section 2; Vaswani et al. 2017, section 3.5)."
     rows, columns = _pair(grid_size, "grid_size")
     if embed_dim < 4 or embed_dim % 4:
-        raise ValueError(f"embed_dim={embed_dim} must be a positive multiple of 4: sine and cosine for each of two axes")
+        raise ValueError(
+            f"embed_dim={embed_dim} must be a positive multiple of 4: "
+            "sine and cosine for each of two axes"
+        )
     if temperature <= 0:
         raise ValueError(f"temperature={temperature} must be positive")
-    y, x = torch.meshgrid(torch.arange(rows).float(), torch.arange(columns).float(), indexing="ij")
+    y, x = torch.arange(rows).float(), torch.arange(columns).float()
+    y, x = torch.meshgrid(y, x, indexing="ij")
     quarter = embed_dim // 4
     frequencies = temperature ** -(torch.arange(quarter) / max(quarter - 1, 1))
     waves_x, waves_y = x.reshape(-1, 1) * frequencies, y.reshape(-1, 1) * frequencies
@@ -119,18 +139,21 @@ def resize_pos_embed(
     old_grid: int | tuple[int, int],  # patches down and across that it was made for
     new_grid: int | tuple[int, int],  # patches down and across that it is wanted for
 ) -> Tensor:  # `(1, T', D)`, the prefix untouched
-    "Interpolate position embeddings to another grid, for another resolution (ViT paper, section 3.2)."
+    "Position embeddings interpolated to another grid (ViT paper, section 3.2)."
     old_grid, new_grid = _pair(old_grid, "old_grid"), _pair(new_grid, "new_grid")
-    num_prefix = pos_embed.shape[1] - old_grid[0] * old_grid[1] if pos_embed.ndim == 3 else -1
+    places = old_grid[0] * old_grid[1]
+    num_prefix = pos_embed.shape[1] - places if pos_embed.ndim == 3 else -1
     if num_prefix < 0:
         given = "x".join(map(str, pos_embed.shape))
         raise ValueError(
-            f"pos_embed of shape {given} does not hold a grid of {old_grid[0]}x{old_grid[1]} places: (1, places, width) is needed"
+            f"pos_embed of shape {given} does not hold a grid of "
+            f"{old_grid[0]}x{old_grid[1]} places: (1, places, width) is needed"
         )
     if old_grid == new_grid:
         return pos_embed
     prefix, grid = pos_embed[:, :num_prefix], pos_embed[:, num_prefix:]
     grid = rearrange(grid, "one (h w) d -> one d h w", h=old_grid[0])
-    grid = grid.to(torch.promote_types(grid.dtype, torch.float32))  # half precision cannot be interpolated on a CPU
-    grid = F.interpolate(grid, size=new_grid, mode="bicubic", antialias=True, align_corners=False)
-    return torch.cat([prefix, rearrange(grid, "one d h w -> one (h w) d").to(pos_embed.dtype)], dim=1)
+    grid = grid.to(torch.promote_types(grid.dtype, torch.float32))  # a CPU needs float32 here
+    grid = F.interpolate(grid, new_grid, mode="bicubic", antialias=True, align_corners=False)
+    grid = rearrange(grid, "one d h w -> one (h w) d").to(pos_embed.dtype)
+    return torch.cat([prefix, grid], dim=1)

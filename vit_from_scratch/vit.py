@@ -19,28 +19,41 @@ from .encoder import EncoderBlock
 from .patch_embedding import PatchEmbedding, resize_pos_embed, sincos_2d
 
 # %% ../nbs/04_vit.ipynb #a7fad10f
-def _check_arguments(num_classes, mlp_ratio, depth, num_registers, pos_embed, pool, dropout, attn_dropout, drop_path, norm_eps, patch_init_std, **_checked_by_the_parts):
-    if min(num_classes, depth) < 1 or num_registers < 0:
-        raise ValueError(f"num_classes={num_classes} and depth={depth} must be positive, num_registers={num_registers} not negative")
-    if min(mlp_ratio, norm_eps, patch_init_std) <= 0:
-        raise ValueError(f"mlp_ratio={mlp_ratio}, norm_eps={norm_eps} and patch_init_std={patch_init_std} must be positive")
-    if not all(0 <= rate < 1 for rate in (dropout, attn_dropout, drop_path)):
-        raise ValueError(f"dropout={dropout}, attn_dropout={attn_dropout} and drop_path={drop_path} must lie in [0, 1)")
-    if pos_embed not in ("learned", "sincos", "none"):
-        raise ValueError(f"pos_embed={pos_embed!r}: choose 'learned', 'sincos' or 'none'")
-    if pool not in ("cls", "avg"):
-        raise ValueError(f"pool={pool!r}: choose 'cls' or 'avg'")
+def _check_arguments(a: dict) -> None:
+    "Refuse arguments of a ViT that its parts would not refuse themselves"
+    if min(a["num_classes"], a["depth"]) < 1 or a["num_registers"] < 0:
+        raise ValueError(
+            f"num_classes={a['num_classes']} and depth={a['depth']} must be positive, "
+            f"num_registers={a['num_registers']} not negative"
+        )
+    for name in ("mlp_ratio", "norm_eps", "patch_init_std"):
+        if a[name] <= 0:
+            raise ValueError(f"{name}={a[name]} must be positive")
+    for name in ("dropout", "attn_dropout", "drop_path"):
+        if not 0 <= a[name] < 1:
+            raise ValueError(f"{name}={a[name]} must lie in [0, 1)")
+    if a["pos_embed"] not in ("learned", "sincos", "none"):
+        raise ValueError(f"pos_embed={a['pos_embed']!r}: choose 'learned', 'sincos' or 'none'")
+    if a["pool"] not in ("cls", "avg"):
+        raise ValueError(f"pool={a['pool']!r}: choose 'cls' or 'avg'")
 
 # %% ../nbs/04_vit.ipynb #3ee12b77
 def _grid(image_size: int | tuple[int, int], patch_size: int, **_other) -> tuple[int, int]:
     "Patches down and across, of a ViT's arguments"
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    pair = (image_size, image_size) if isinstance(image_size, int) else image_size
+    height, width = pair
     if min(height, width, patch_size) < 1 or height % patch_size or width % patch_size:
-        raise ValueError(f"an image of {height}x{width} pixels cannot be cut into whole patches of {patch_size}x{patch_size}: choose a patch_size that divides both sides")
+        raise ValueError(
+            f"an image of {height}x{width} pixels cannot be cut into whole patches of "
+            f"{patch_size}x{patch_size}: choose a patch_size that divides both sides"
+        )
     return height // patch_size, width // patch_size
 
 # %% ../nbs/04_vit.ipynb #94807ed4
-def _position_table(kind: str, grid_size: tuple[int, int], num_prefix_tokens: int, embed_dim: int) -> nn.Parameter | None:
+def _position_table(
+    kind: str, grid_size: tuple[int, int], num_prefix_tokens: int, embed_dim: int
+) -> nn.Parameter | None:
+    "Positions `(1, T, D)` of a fresh model; waves are not trained"
     if kind == "none":
         return None
     table = torch.zeros(1, num_prefix_tokens + grid_size[0] * grid_size[1], embed_dim)
@@ -52,24 +65,16 @@ def _position_table(kind: str, grid_size: tuple[int, int], num_prefix_tokens: in
 def reset_parameters(
     model: nn.Module,  # changed in place
     std: float = 0.02,  # standard deviation of the matrices, tokens and positions
-    patch_std: float | None = None,  # that of the patch embedding; none: the same
+    patch_std: float | None = None,  # that of the patch embedding; None: the same
 ) -> None:
-    "Draw fresh weights: matrices, tokens and positions from N(0, std) cut at two deviations, biases zero."
+    "Fresh weights: matrices, tokens, positions from N(0, std) cut at two deviations, biases zero."
     for name, p in model.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(p)
         elif p.ndim > 1 and p.requires_grad:
-            spread = patch_std if patch_std is not None and name == "patch_embed.proj.weight" else std
+            own = patch_std is not None and name == "patch_embed.proj.weight"
+            spread = patch_std if own else std
             nn.init.trunc_normal_(p, std=spread, a=-2 * spread, b=2 * spread)
-
-# %% ../nbs/04_vit.ipynb #234a8a30
-SIZES = {  # ViT paper, table 1; Ti and S: Touvron et al. 2021 (DeiT), table 1
-    "Ti": dict(embed_dim=192, depth=12, num_heads=3),
-    "S": dict(embed_dim=384, depth=12, num_heads=6),
-    "B": dict(embed_dim=768, depth=12, num_heads=12),
-    "L": dict(embed_dim=1024, depth=24, num_heads=16),
-    "H": dict(embed_dim=1280, depth=32, num_heads=16),
-}
 
 # %% ../nbs/04_vit.ipynb #e8c7d42d
 class ViT(nn.Module):
@@ -89,56 +94,83 @@ class ViT(nn.Module):
         qk_norm: bool = False,  # LayerNorm on queries and keys
         num_registers: int = 0,  # extra tokens (Darcet et al. 2024)
         pos_embed: str = "learned",  # "learned", "sincos" (fixed) or "none"
-        pool: str = "cls",  # what the head reads: "cls", the class token, or "avg", the mean of the patch tokens
+        pool: str = "cls",  # who answers: "cls", the class token, or "avg", the patches' mean
         dropout: float = 0.0,  # after positions, attention and in the MLPs
         attn_dropout: float = 0.0,  # on the attention weights
         drop_path: float = 0.0,  # of the last block; it grows linearly from 0 at the first
         norm_eps: float = 1e-6,  # epsilon of the LayerNorms
-        patch_init_std: float = 0.02,  # standard deviation of the patch embedding's fresh weights; all others have 0.02
+        patch_init_std: float = 0.02,  # deviation of the patch embedding's fresh weights
     ):
-        arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
-        _check_arguments(**arguments)
-        self.arguments, self.pool, self.num_registers = arguments, pool, num_registers
-        self.classes = self.mean = self.std = None  # names of the classes, statistics of the training images: known after training
+        self.arguments = dict(
+            image_size=image_size, patch_size=patch_size, in_channels=in_channels,
+            num_classes=num_classes, embed_dim=embed_dim, depth=depth, num_heads=num_heads,
+            mlp_ratio=mlp_ratio, qkv_bias=qkv_bias, qk_norm=qk_norm, num_registers=num_registers,
+            pos_embed=pos_embed, pool=pool, dropout=dropout, attn_dropout=attn_dropout,
+            drop_path=drop_path, norm_eps=norm_eps, patch_init_std=patch_init_std,
+        )  # fmt: skip
+        _check_arguments(self.arguments)
+        self.pool, self.num_registers = pool, num_registers
+        self.num_prefix_tokens = (pool == "cls") + num_registers
+        self.classes = self.mean = self.std = None  # of the training data, once there is some
         self.patch_embed = PatchEmbedding(image_size, patch_size, in_channels, embed_dim)
-        self.grid_size, self.num_prefix_tokens = self.patch_embed.grid_size, (pool == "cls") + num_registers
+        self.grid_size = self.patch_embed.grid_size
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if pool == "cls" else None
-        self.reg_token = nn.Parameter(torch.zeros(1, num_registers, embed_dim)) if num_registers else None
-        self.pos_embed = _position_table(pos_embed, self.grid_size, self.num_prefix_tokens, embed_dim)
-        self.pos_drop = nn.Dropout(dropout)
-        rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
-        self.blocks = nn.ModuleList(
-            EncoderBlock(embed_dim, num_heads, mlp_ratio, qkv_bias, qk_norm, dropout, attn_dropout, rate, norm_eps) for rate in rates
+        registers = torch.zeros(1, num_registers, embed_dim)
+        self.reg_token = nn.Parameter(registers) if num_registers else None
+        self.pos_embed = _position_table(
+            pos_embed, self.grid_size, self.num_prefix_tokens, embed_dim
         )
+        self.pos_drop = nn.Dropout(dropout)
+        options = mlp_ratio, qkv_bias, qk_norm, dropout, attn_dropout
+        rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
+        blocks = [EncoderBlock(embed_dim, num_heads, *options, rate, norm_eps) for rate in rates]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.head = nn.Linear(embed_dim, num_classes)
         reset_parameters(self, patch_std=patch_init_std)
 
-    def embed(self, images: Tensor) -> Tensor:
-        "Tokens that enter the first block: `(B, C, H, W) -> (B, T, D)`, class token first, then registers, then patches."
-        patches = self.patch_embed(images)
-        prefix = [t.expand(len(images), -1, -1) for t in (self.cls_token, self.reg_token) if t is not None]
-        tokens = torch.cat([*prefix, patches], dim=1)
-        return self.pos_drop(tokens if self.pos_embed is None else tokens + self.positions(*images.shape[-2:]))
-
     def positions(self, height: int, width: int) -> Tensor:
-        "Position table `(1, T, D)` for images of this size in pixels: interpolated where it is not the model's own size."
+        "Position table `(1, T, D)` for images of this size in pixels, interpolated if need be."
         P = self.patch_embed.patch_size
         return resize_pos_embed(self.pos_embed, self.grid_size, (height // P, width // P))
 
-    def encode(self, images: Tensor, first: int | None = None) -> Tensor:
-        "Normalised tokens after the last block: `(B, C, H, W) -> (B, T, D)`; `first`: only so many of them are finished."
+    def embed(self, images: Tensor) -> Tensor:
+        "Tokens `(B, T, D)` that enter the first block: class token, registers, patches."
+        patches, prefix = self.patch_embed(images), (self.cls_token, self.reg_token)
+        prefix = [token.expand(len(images), -1, -1) for token in prefix if token is not None]
+        tokens = torch.cat([*prefix, patches], dim=1)
+        if self.pos_embed is not None:
+            tokens = tokens + self.positions(*images.shape[-2:])
+        return self.pos_drop(tokens)
+
+    def forward_features(
+        self,
+        images: Tensor,  # `(B, C, H, W)`
+        first: int | None = None,  # finish only so many tokens in the last block; None: all
+    ) -> Tensor:  # `(B, T, D)`, normalised
+        "Tokens after the last block."
         tokens = self.embed(images)
         *blocks, last = self.blocks
         for block in blocks:
             tokens = block(tokens)
         return self.norm(last(tokens) if first is None else last(tokens, first))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def readout(self, tokens: Tensor) -> Tensor:
+        "What the head reads, `(..., T, D) -> (..., D)`: the class token, or the patches' mean."
         if self.pool == "cls":
-            return self.head(self.encode(images, first=1)[:, 0])
-        return self.head(self.encode(images)[:, self.num_prefix_tokens :].mean(dim=1))
+            return tokens[..., 0, :]
+        return tokens[..., self.num_prefix_tokens :, :].mean(dim=-2)
+
+    def forward_head(self, tokens: Tensor) -> Tensor:
+        "Logits `(B, K)` from the tokens after the last block."
+        return self.head(self.readout(tokens))
+
+    def forward(self, images: Tensor) -> Tensor:
+        first = 1 if self.pool == "cls" else None  # nobody reads the last block's other tokens
+        return self.forward_head(self.forward_features(images, first))
+
+    encode = forward_features  # its name in earlier versions
 
     @classmethod
     def from_shipped(cls, name: str) -> "ViT":
@@ -162,12 +194,21 @@ def evaluating(
         for module, mode in modes:
             module.training = mode
 
+# %% ../nbs/04_vit.ipynb #234a8a30
+SIZES = {  # ViT paper, table 1; Ti and S: Touvron et al. 2021 (DeiT), table 1
+    "Ti": dict(embed_dim=192, depth=12, num_heads=3),
+    "S": dict(embed_dim=384, depth=12, num_heads=6),
+    "B": dict(embed_dim=768, depth=12, num_heads=12),
+    "L": dict(embed_dim=1024, depth=24, num_heads=16),
+    "H": dict(embed_dim=1280, depth=32, num_heads=16),
+}
+
 # %% ../nbs/04_vit.ipynb #6f7abe39
 def _complete(arguments: dict) -> dict:
     "The arguments of a ViT with the defaults filled in; an unknown name is refused"
     bound = inspect.signature(ViT).bind(**arguments)
     bound.apply_defaults()
-    _check_arguments(**bound.arguments)
+    _check_arguments(bound.arguments)
     return bound.arguments
 
 # %% ../nbs/04_vit.ipynb #da4e603b
@@ -177,13 +218,14 @@ def parameters_by_part(
     "How many parameters each part of a ViT has, from a formula: no model is built."
     a = _complete(arguments)
     D, L, hidden = a["embed_dim"], a["depth"], int(a["mlp_ratio"] * a["embed_dim"])
-    rows, columns = _grid(**a)
+    rows, columns = _grid(a["image_size"], a["patch_size"])
     N, prefix = rows * columns, (a["pool"] == "cls") + a["num_registers"]
+    qkv, qk_norm = D * 3 * D + 3 * D * a["qkv_bias"], a["qk_norm"] * 4 * D // a["num_heads"]
     return {
         "patches": D * (a["in_channels"] * a["patch_size"] ** 2 + 1),
         "tokens": D * prefix,
         "positions": D * (N + prefix) * (a["pos_embed"] != "none"),
-        "attention": L * (D * (3 * D + 3 * a["qkv_bias"]) + D * (D + 1) + a["qk_norm"] * 4 * D // a["num_heads"]),
+        "attention": L * (qkv + D * (D + 1) + qk_norm),
         "MLPs": L * (2 * D * hidden + hidden + D),
         "norms": L * 4 * D + 2 * D,
         "head": (D + 1) * a["num_classes"],
@@ -193,7 +235,7 @@ def parameters_by_part(
 def count_parameters(
     **arguments,  # those of `ViT`, same defaults
 ) -> int:
-    "Number of parameters of a ViT, fixed sin-cos positions included, from a formula: no model is built."
+    "Number of parameters of a ViT, fixed sin-cos positions included, from a formula."
     return sum(parameters_by_part(**arguments).values())
 
 # %% ../nbs/04_vit.ipynb #3188c56e
@@ -203,12 +245,13 @@ def count_multiply_adds(
     "Multiply-adds of the matrix products of one forward pass for one image, from a formula."
     a = _complete(arguments)
     D, L, hidden = a["embed_dim"], a["depth"], int(a["mlp_ratio"] * a["embed_dim"])
-    rows, columns = _grid(**a)
+    rows, columns = _grid(a["image_size"], a["patch_size"])
     N, prefix = rows * columns, (a["pool"] == "cls") + a["num_registers"]
     T = N + prefix
-    finished = (L - 1) * T + (1 if a["pool"] == "cls" else T)  # tokens that pass an MLP, over all blocks
+    finished = (L - 1) * T + (1 if a["pool"] == "cls" else T)  # tokens through MLPs, all blocks
+    patches = N * a["in_channels"] * a["patch_size"] ** 2 * D
     attention = T * D * 3 * D + 2 * T * T * D + T * D * D
-    return N * a["in_channels"] * a["patch_size"] ** 2 * D + L * attention + finished * 2 * D * hidden + D * a["num_classes"]
+    return patches + L * attention + finished * 2 * D * hidden + D * a["num_classes"]
 
 # %% ../nbs/04_vit.ipynb #810c03a9
 def summary(
@@ -216,13 +259,16 @@ def summary(
     batch_size: int = 1,  # images in the imaginary batch
     depth: int = 3,  # how deep to look into the modules
 ):  # a `torchinfo.ModelStatistics`: print it, or read its `total_params`
-    "Table of the layers with shapes, parameters, activation memory and multiply-adds, by torchinfo."
+    "Table of the layers: shapes, parameters, activation memory, multiply-adds, by torchinfo."
     import torchinfo
 
     shape = (batch_size, model.arguments["in_channels"], *model.patch_embed.image_size)
-    device = next(model.parameters()).device
-    table = torchinfo.summary(model, input_size=shape, depth=depth, device=device, col_names=("output_size", "num_params"), verbose=0)
-    table.total_mult_adds = batch_size * count_multiply_adds(**model.arguments)  # torchinfo does not see attention's products
+    device, columns = next(model.parameters()).device, ("output_size", "num_params")
+    table = torchinfo.summary(
+        model, input_size=shape, depth=depth, device=device, col_names=columns, verbose=0
+    )
+    # torchinfo does not see attention's products
+    table.total_mult_adds = batch_size * count_multiply_adds(**model.arguments)
     return table
 
 # %% ../nbs/04_vit.ipynb #9cb57d15
