@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+import front
 import links
 import prepare
 import project
@@ -54,7 +55,9 @@ def main() -> None:
     start, site = time.perf_counter(), arguments.site.resolve()
     pages = BUILD / "pages"
     vendor.serve(BUILD / "static" / "vendor")
-    prepare.prepare(pages, BUILD / "extra", project.links(arguments.user))
+    size = front.write_scripts(BUILD / "static" / "front")
+    prepare.prepare(pages, BUILD / "extra", project.links(arguments.user), front.home_part(size))
+    (BUILD / "extra" / "explore.html").write_text(front.explore_page(size), encoding="utf-8")
     for folder in (site, BUILD / "doctrees"):
         shutil.rmtree(folder, ignore_errors=True)
     if sphinx(pages, site):

@@ -346,6 +346,7 @@ def prepare(
     pages: Path,  # folder for what Sphinx reads
     extra: Path,  # folder for what is copied to the site as it is
     links: project.Links,
+    front: str = "",  # what stands first on the home page, below its title
 ) -> None:
     "Write every page."
     for folder in (pages, extra):
@@ -367,6 +368,10 @@ def prepare(
             raise SystemExit(f"the site was not built: {project.name_of(original)} has not been executed; run python tests/run_lessons.py")
         notebook = one_notebook(path, original, links, known)
         if original.name == "index.ipynb":
+            if front:
+                title = next(i for i, cell in enumerate(notebook.cells) if cell.cell_type == "markdown" and cell.source.startswith("# "))
+                head, _, rest = notebook.cells[title].source.partition("\n")
+                notebook.cells[title].source = f"{head}\n\n{front}\n\n{rest.strip()}"
             trees = [tree("Course", [item.stem for item in project.course_paths()])]
             trees.append(tree("Workshop", [f"workshop/{item.stem}" for item in project.workshop_paths()]))
             if project.result_paths():

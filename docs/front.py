@@ -1,0 +1,83 @@
+"The front door of the site: the shipped model, running, on a page of its own and as the home page's first screen."
+import re
+from pathlib import Path
+
+import prepare
+import project
+import torch
+
+from vit_from_scratch.data import load_samples
+from vit_from_scratch.page import PAGE_STYLE, as_json, live_script, pack_images, pack_model, read_static, unpack_model
+from vit_from_scratch.weights import from_shipped
+
+MODEL = "cifar10"
+TAUGHT = ("patchify", "PatchEmbedding", "sincos_2d", "attend", "MultiHeadAttention", "Mlp", "EncoderBlock", "ViT")
+PROMISE = "This Vision Transformer runs in your browser, on these photographs or your own. Nothing is installed, nothing is sent anywhere."
+
+
+def lesson_places(names: tuple[str, ...] = TAUGHT) -> dict[str, str]:
+    "Where each name is built: page and heading above the cell that exports it."
+    found = {}
+    for path in project.lesson_paths():
+        section, page = "", path.relative_to(project.NOTEBOOKS).with_suffix(".html").as_posix()
+        for cell in project.read_notebook(path)["cells"]:
+            text = project.source(cell)
+            if cell["cell_type"] == "markdown":
+                section = (re.findall(r"^#{2,4} +(.+)$", text, re.M) or [section])[-1]
+            elif "export" in project.directives(text)[0]:
+                for name in re.findall(r"^(?:def|class) (\w+)", text, re.M):
+                    if name in names:
+                        found[name] = f"{page}#{prepare.slug(section)}" if section else page
+    return found
+
+
+@torch.no_grad()
+def choose_pictures(model, samples) -> tuple[int, int | None]:
+    "The photograph whose right answer is given most surely, and that whose wrong answer is, if there is one."
+    sure, answer = model(samples.normalize(samples.images)).softmax(dim=1).max(dim=1)
+    right = answer == samples.labels
+    first = int(sure.masked_fill(~right, 0).argmax())
+    return first, None if right.all() else int(sure.masked_fill(right, 0).argmax())
+
+
+def write_scripts(
+    folder: Path,  # of the site's own files
+) -> float:  # megabytes of the weights
+    "Style, code, pictures and weights apart, so that the page stands before they are there."
+    packed, samples = pack_model(from_shipped(MODEL), "int8"), load_samples(MODEL)
+    model = unpack_model(packed)
+    first, puzzle = choose_pictures(model, samples)
+    known = {"title": "A Vision Transformer in this page", "names": ["trained", "untrained"], "first": first, "puzzle": puzzle, "lessons": lesson_places()}
+    pictures = {"images": pack_images(model, samples.images, samples.labels)}
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        "live.css": read_static("explorer.css") + read_static("live.css"),
+        "live.js": live_script(),
+        "pictures.js": f"globalThis.VIT_FRONT = {as_json(known)};\nglobalThis.VIT_PICTURES = {as_json(pictures)};\n",
+        "weights.js": f"globalThis.VIT_MODELS = {as_json([packed, {'base': 0, 'seed': 1}])};\n",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return len(files["weights.js"]) / 1e6
+
+
+def placeholder(size: float) -> str:
+    "What stands in the explorer's place until it is there."
+    return f'<div class="vit-front" data-vit-front>The model, {size:.1f} MB, is being loaded …</div><noscript>The explorer needs JavaScript.</noscript>'
+
+
+def home_part(size: float) -> str:
+    "The explorer as a part of the home page, in MyST."
+    return "\n".join([
+        PROMISE + ' <a href="explore.html">Open it on a page of its own.</a>', "",
+        "```{raw} html", '<link rel="stylesheet" href="_static/front/live.css">', placeholder(size), '<script src="_static/front.js" defer></script>', "```",
+    ])  # fmt: skip
+
+
+def explore_page(size: float) -> str:
+    "The explorer with the whole window to itself."
+    name = project.settings()["title"]
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Look inside a Vision Transformer</title>'
+    style = f'<style>{PAGE_STYLE}.vit-front{{min-height:60vh}}</style><link rel="stylesheet" href="_static/front/live.css">'
+    text = f'<h1>Look inside a Vision Transformer</h1><p>{PROMISE} <a href="index.html">{name}: build it yourself, lesson by lesson.</a></p>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}{style}</head><body><main>{text}{placeholder(size)}</main><script src="_static/front.js"></script></body></html>\n'

@@ -1,0 +1,584 @@
+"""The model in the page: its JavaScript against PyTorch, in Node and in Chromium, and the pages that carry it."""
+
+import base64
+import json
+import random
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from vit_from_scratch.data import load_samples
+from vit_from_scratch.interpret import ablate_heads, attention_maps, logit_lens, relevance, rollout
+from vit_from_scratch.page import LIVE_PARTS, MODEL_PARTS, export_html, model_script, pack_model, read_static, unpack_model
+from vit_from_scratch.patch_embedding import patchify, unpatchify
+from vit_from_scratch.vit import ViT
+
+NODE = shutil.which("node")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+NAMES = "unpackModel, normalise, forward, logitLens, rollout, relevance"
+PRECISIONS = ["float16", "int8", "float32"]
+
+
+def random_arguments(seed: int) -> dict:
+    "A ViT drawn at random, small enough for a test."
+    draw = random.Random(seed)
+    num_heads, patch = draw.choice([1, 2, 3, 4]), draw.choice([2, 3, 4])
+    return dict(
+        image_size=(patch * draw.randint(2, 6), patch * draw.randint(2, 6)), patch_size=patch, in_channels=draw.choice([1, 3]),
+        num_classes=draw.randint(2, 9), embed_dim=4 * num_heads * draw.randint(1, 5), depth=draw.randint(1, 4), num_heads=num_heads,
+        mlp_ratio=draw.choice([1.5, 2.0, 4.0]), qkv_bias=draw.random() < 0.7, qk_norm=draw.random() < 0.5, num_registers=draw.choice([0, 0, 1, 3]),
+        pos_embed=draw.choice(["learned", "sincos", "none"]), pool=draw.choice(["cls", "avg"]), norm_eps=draw.choice([1e-6, 1e-5]),
+    )  # fmt: skip
+
+
+def lively(arguments: dict, seed: int) -> ViT:
+    "A ViT whose every weight, bias and norm counts, so that a part that is left out shows."
+    torch.manual_seed(seed)
+    model = ViT(**arguments)
+    for name, p in model.named_parameters():
+        p.data = torch.randn_like(p) * (0.3 if p.ndim > 1 else 0.2) + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
+    C = arguments["in_channels"]
+    model.mean, model.std = torch.rand(C).tolist(), (0.2 + torch.rand(C)).tolist()
+    return model.eval()
+
+
+def packed_json(packed: dict) -> dict:
+    return packed | {"bytes": base64.b64encode(packed["bytes"]).decode()}
+
+
+CASE = """
+function encode(array) { // float32 as base64
+  const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return btoa(text);
+}
+function solve({ packed, images, requests, brief }) {
+  const model = unpackModel(packed);
+  return requests.map(({ index, off, skip, target }) => {
+    const pixels = normalise(model, Uint8Array.from(images[index])), options = { off, skip }, result = forward(model, pixels, options);
+    return {
+      logits: encode(result.logits), probabilities: encode(result.probabilities),
+      weights: result.blocks.map((block) => encode(block.weights ?? new Float32Array(0))),
+      ...(brief ? {} : rest(model, result, target, options)),
+    };
+  });
+}
+function rest(model, result, target, options) {
+  return {
+      lens: logitLens(model, result).map(encode), rollout: rollout(model, result).map(encode),
+      relevance: relevance(model, result, target, options).map(encode),
+  };
+}
+"""
+
+
+def in_node(cases: list[dict]) -> list:
+    "What the JavaScript computes, in Node."
+    code = f"const {{ {NAMES} }} = vitModule();\n{CASE}\nprocess.stdout.write(JSON.stringify(JSON.parse(require('fs').readFileSync(0)).map(solve)));"
+    done = subprocess.run([NODE, "-e", model_script() + code], input=json.dumps(cases).encode(), capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    return json.loads(done.stdout)
+
+
+def in_python(model: ViT, image: torch.Tensor, off=(), skip=(), target=0) -> dict:
+    "The same numbers from PyTorch; `image`: uint8 (C, H, W)."
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (model.mean, model.std))
+    pixels = ((image.float() / 255 - mean) / std)[None]
+    blocks = model.blocks
+    model.blocks = torch.nn.ModuleList([block for i, block in enumerate(blocks) if i not in skip])
+    pairs = [(b - sum(s < b for s in skip), head) for b, head in off if b not in skip]
+    try:
+        with ablate_heads(model, pairs):
+            weights, logits = attention_maps(model, pixels) if len(model.blocks) else [], model(pixels) if len(model.blocks) else None
+            return {
+                "logits": logits[0].detach(), "probabilities": logits[0].softmax(0).detach(), "weights": weights[:, 0], "lens": logit_lens(model, pixels)[:, 0],
+                "rollout": torch.stack([rollout(weights[: i + 1])[0] for i in range(len(weights))]),
+                "relevance": relevance(model, pixels, target)[0] - torch.eye(weights.shape[-1]),
+            }  # fmt: skip
+    finally:
+        model.blocks = blocks
+
+
+def hidden_patches(image: torch.Tensor, patch: int, masked: list[int], grey: list[int], order: list[int] | None = None) -> torch.Tensor:
+    "The picture with some patches painted over and the others in another order, as the page changes it."
+    patches = patchify(image[None].float(), patch)
+    patches = patches if order is None else patches[:, order]
+    colour = torch.tensor(grey).float().repeat_interleave(patch**2)
+    patches[:, masked] = colour
+    return unpatchify(patches, patch, tuple(image.shape[-2:]))[0].to(torch.uint8)
+
+
+def decoded(text: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.float32)
+
+
+def channels_last(image: torch.Tensor) -> list[int]:
+    return image.permute(1, 2, 0).flatten().tolist()
+
+
+def differences(found: dict, wanted: dict, kept: list[int]) -> dict[str, float]:
+    "The largest difference of each kind of number; `kept`: the blocks that were not skipped."
+    largest = {}
+    for name, values in wanted.items():
+        if name not in found:
+            continue
+        given = found[name]
+        if name == "weights":
+            given = [given[i] for i in kept]
+        elif name == "lens":
+            given = [given[0], *(given[i + 1] for i in kept)]
+        elif name == "rollout":
+            given = [given[i] for i in kept]
+        elif name == "relevance":
+            given = given[kept[-1]]
+        given = torch.cat([decoded(part) for part in given]) if isinstance(given, list) else decoded(given)
+        given = given.reshape(values.shape)
+        largest[name] = (given - values).abs().max().item()
+    return largest
+
+
+LIMITS = {"logits": 1e-4, "probabilities": 1e-5, "weights": 1e-5, "lens": 1e-4, "rollout": 1e-5, "relevance": 1e-3}
+
+
+def parity_cases() -> list[tuple[ViT, dict, list[dict]]]:
+    "Twelve ViTs drawn at random, each with a plain picture, heads off, a block passed by, patches hidden, patches shuffled."
+    cases = []
+    for seed in range(12):
+        arguments = random_arguments(seed)
+        packed = pack_model(lively(arguments, seed), PRECISIONS[seed % 3])
+        model, draw = unpack_model(packed), random.Random(seed)
+        image = torch.randint(0, 256, (arguments["in_channels"], *model.patch_embed.image_size), dtype=torch.uint8)
+        N, patch, L, h = model.patch_embed.num_patches, arguments["patch_size"], arguments["depth"], arguments["num_heads"]
+        grey, order = [round(255 * m) for m in model.mean], draw.sample(range(N), N)
+        images = [image, hidden_patches(image, patch, draw.sample(range(N), N // 2), grey), hidden_patches(image, patch, [], grey, order)]
+        off = [(draw.randrange(L), draw.randrange(h)) for _ in range(2)]
+        requests = [{"index": i, "off": [], "skip": []} for i in range(3)] + [{"index": 0, "off": off, "skip": []}]
+        if L > 1:
+            requests.append({"index": 0, "off": [], "skip": [draw.randrange(L)]})
+        requests = [request | {"target": draw.randrange(arguments["num_classes"])} for request in requests]
+        cases.append((model, {"packed": packed_json(packed), "images": [channels_last(x) for x in images], "requests": requests}, images))
+    return cases
+
+
+def check_parity(compute, cases) -> dict[str, float]:
+    "The largest differences over all cases; each must lie below its limit."
+    worst = dict.fromkeys(LIMITS, 0.0)
+    for (model, case, images), answers in zip(cases, compute([case for _, case, _ in cases]), strict=True):
+        for request, found in zip(case["requests"], answers, strict=True):
+            wanted = in_python(model, images[request["index"]], request["off"], request["skip"], request["target"])
+            kept = [i for i in range(len(model.blocks)) if i not in request["skip"]]
+            for name, value in differences(found, wanted, kept).items():
+                scale = max(1.0, wanted[name].abs().max().item()) if name in ("lens", "logits", "relevance") else 1.0
+                worst[name] = max(worst[name], value / scale)
+    assert all(worst[name] <= limit for name, limit in LIMITS.items()), worst
+    return worst
+
+
+def shipped_cases(name: str, precision: str, start: int, stop: int) -> list:
+    "Samples that come with the package, before a model that comes with it."
+    packed, samples = pack_model(ViT.from_shipped(name), precision), load_samples("cifar10").images[start:stop]
+    requests = [{"index": i, "off": [], "skip": [], "target": 0} for i in range(len(samples))]
+    case = {"packed": packed_json(packed), "images": [channels_last(x) for x in samples], "requests": requests, "brief": True}
+    return [(unpack_model(packed), case, samples)]
+
+
+needs_node = pytest.mark.skipif(NODE is None, reason="no Node.js on this machine")
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install it (Debian: apt install chromium)")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def in_chromium(browser):
+    "What the JavaScript computes, in Chromium."
+    page = browser.new_page()
+    page.add_script_tag(content=model_script() + f"var {{ {NAMES} }} = vitModule();\n{CASE}")
+    yield lambda cases: [page.evaluate("solve", case) for case in cases]
+    page.close()
+
+
+@needs_node
+def test_random_models_in_node():
+    print(check_parity(in_node, parity_cases()))
+
+
+@needs_browser
+def test_random_models_in_chromium(in_chromium):
+    print(check_parity(in_chromium, parity_cases()))
+
+
+@needs_node
+@pytest.mark.parametrize("name", ["cifar10", "shapes"])
+def test_shipped_models_in_node(name):
+    for start in range(0, 100, 25):
+        print(check_parity(in_node, shipped_cases(name, "int8", start, start + 25)))
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["cifar10", "shapes"])
+def test_shipped_models_in_chromium(in_chromium, name):
+    for start in range(0, 100, 25):
+        print(check_parity(in_chromium, shipped_cases(name, "float16", start, start + 25)))
+
+
+# ---------------------------------------------------------------- pages in Chromium, opened from disk
+AXE = Path(__file__).resolve().parent.parent / "docs" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory):
+    "The shipped model on its samples, exported as anybody would."
+    samples = load_samples("cifar10")
+    return export_html(ViT.from_shipped("cifar10"), samples.images, tmp_path_factory.mktemp("page") / "page.html", samples.labels, precision="int8")
+
+
+@pytest.fixture(scope="module")
+def packed_model():
+    return unpack_model(pack_model(ViT.from_shipped("cifar10"), "int8"))
+
+
+@pytest.fixture
+def visit(browser):
+    "Open a file; every other request is blocked and counted, and no error may stand in the console."
+    contexts, outside, errors = [], [], []
+
+    def open_file(path, address="", width=1280, scheme="light"):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+
+        def gate(route):
+            if route.request.url.startswith((path.as_uri(), "blob:", "data:")):
+                return route.continue_()
+            outside.append(route.request.url)
+            route.abort()
+
+        context.route("**/*", gate)
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path.as_uri() + address)
+        settled(page)
+        return page
+
+    yield open_file
+    for context in contexts:
+        context.close()
+    assert outside == [] and errors == []
+
+
+def settled(page) -> None:
+    "Wait until the page has computed what it was asked last."
+    page.wait_for_selector(".vfs-bar")
+    page.wait_for_function("!document.querySelector('.vfs-live').hasAttribute('aria-busy')")
+    page.wait_for_timeout(60)  # one drawing
+
+
+def answers(page) -> dict[str, str]:
+    "The bars as they are read: class and probability."
+    names, shares = page.locator(".vfs-bar span").all_inner_texts(), page.locator(".vfs-bar b").all_inner_texts()
+    return {name: share.split(" %")[0] for name, share in zip(names, shares, strict=True)}
+
+
+def as_shown(model: ViT, logits: torch.Tensor) -> dict[str, str]:
+    "Probabilities as the page writes them."
+    shares = {name: 100 * p for name, p in zip(model.classes, logits.softmax(0).tolist(), strict=True)}
+    return {name: "100" if x >= 99.95 else f"{x:.{2 if x < 9.95 else 1}f}" for name, x in shares.items()}
+
+
+def close(found: dict[str, str], wanted: dict[str, str]) -> bool:
+    "Equal to what is printed, give or take one in the last place where PyTorch stands on the edge of rounding."
+    return found.keys() == wanted.keys() and all(abs(float(found[k]) - float(wanted[k])) < (0.011 if float(wanted[k]) < 9.95 else 0.11) for k in wanted)
+
+
+def logits_of(model: ViT, image: torch.Tensor) -> torch.Tensor:
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (model.mean, model.std))
+    with torch.no_grad():
+        return model(((image.float() / 255 - mean) / std)[None])[0]
+
+
+@needs_browser
+def test_answers_hiding_and_switching_off_equal_pytorch(visit, page_file, packed_model):
+    image, model = load_samples("cifar10").images[7], packed_model
+    grey = [round(255 * m) for m in model.mean]
+    for address, wanted in {
+        "#image=7": logits_of(model, image),
+        "#image=7&hidden=3_20_21": logits_of(model, hidden_patches(image, 4, [3, 20, 21], grey)),
+        "#image=7&off=0.1_2.3": in_python(model, image, [(0, 1), (2, 3)])["logits"],
+        "#image=7&skip=3": in_python(model, image, skip=[3])["logits"],
+    }.items():
+        page = visit(page_file, address)
+        assert close(answers(page), as_shown(model, wanted)), address
+        assert page.evaluate("location.hash") == address
+
+
+@needs_browser
+def test_hiding_and_shuffling_by_hand(visit, page_file, packed_model):
+    page, image = visit(page_file, "#image=12"), load_samples("cifar10").images[12]
+    page.get_by_role("button", name="Hide", exact=True).click()
+    box = page.locator("canvas.vfs-main").bounding_box()
+    for column in (0, 3):
+        page.mouse.click(box["x"] + (column + 0.5) * box["width"] / 8, box["y"] + 1.5 * box["height"] / 8)
+    settled(page)
+    grey = [round(255 * m) for m in packed_model.mean]
+    assert page.evaluate("location.hash") == "#image=12&hidden=8_11"
+    assert close(answers(page), as_shown(packed_model, logits_of(packed_model, hidden_patches(image, 4, [8, 11], grey))))
+    page.get_by_role("button", name="As it was").click()
+    page.get_by_role("button", name="Shuffle the patches").click()
+    settled(page)
+    seen = page.evaluate("[...document.querySelector('.vfs-small').getContext('2d').getImageData(0, 0, 32, 32).data].filter((_, i) => i % 4 < 3)")
+    seen = torch.tensor(seen, dtype=torch.uint8).view(32, 32, 3).permute(2, 0, 1)
+    patches, shuffled = (sorted(map(tuple, patchify(x[None].float(), 4)[0].tolist())) for x in (image, seen))
+    assert patches == shuffled and not torch.equal(seen, image)
+    assert close(answers(page), as_shown(packed_model, logits_of(packed_model, seen)))
+
+
+@needs_browser
+def test_pictures_of_every_kind(visit, page_file, tmp_path):
+    from PIL import Image
+
+    two = Image.new("RGB", (60, 60), (220, 30, 30))
+    two.paste((30, 30, 220), (0, 30, 60, 60))  # red above blue
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    files = {"plain.jpg": {}, "turned.jpg": {"exif": exif}, "clear.png": {}, "grey.png": {}}
+    two.save(tmp_path / "plain.jpg", quality=95)
+    two.save(tmp_path / "turned.jpg", quality=95, exif=exif)
+    Image.new("RGBA", (60, 40), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    Image.new("L", (50, 80), 100).save(tmp_path / "grey.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG no picture")
+    page, seen = visit(page_file), {}
+    pixel = "y => [...document.querySelector('.vfs-small').getContext('2d').getImageData(16, y, 1, 1).data].slice(0, 3)"
+    for name in files:
+        count = page.locator(".vfs-shelf button").count()
+        page.locator(".vfs-file input").set_input_files(tmp_path / name)
+        page.wait_for_function("n => document.querySelectorAll('.vfs-shelf button').length > n", arg=count)
+        settled(page)
+        seen[name] = page.evaluate(pixel, 4), page.evaluate(pixel, 28)
+    near = lambda a, b: max(abs(x - y) for x, y in zip(a, b, strict=True)) < 30  # noqa: E731
+    assert near(seen["plain.jpg"][0], (220, 30, 30)) and near(seen["plain.jpg"][1], (30, 30, 220))
+    assert near(seen["turned.jpg"][0], (30, 30, 220)) and near(seen["turned.jpg"][1], (220, 30, 30))
+    assert seen["clear.png"] == ([255] * 3, [255] * 3) and seen["grey.png"] == ([100] * 3, [100] * 3)
+    page.locator(".vfs-file input").set_input_files(tmp_path / "broken.png")
+    page.get_by_text("cannot be read as a picture").wait_for()
+
+
+@needs_browser
+def test_drawing_and_erasing(visit, page_file):
+    page = visit(page_file)
+    look, before = "() => document.querySelector('.vfs-small').toDataURL()", answers(page)
+    first = page.evaluate(look)
+    box = page.locator("canvas.vfs-main").bounding_box()
+
+    def stroke(tool):
+        page.get_by_role("button", name=tool, exact=True).click()
+        page.mouse.move(box["x"] + 20, box["y"] + 40)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] - 20, box["y"] + 40, steps=12)
+        page.mouse.up()
+        settled(page)
+
+    stroke("Draw")
+    assert page.evaluate(look) != first and answers(page) != before
+    for _ in range(2):
+        stroke("Erase")
+    assert page.evaluate(look) == first and answers(page) == before
+
+
+@needs_browser
+def test_following_a_patch_shows_pytorchs_numbers(visit, page_file, packed_model):
+    "Twenty numbers read from the page, in words, against PyTorch."
+    model, image, block, head, token, target = packed_model, load_samples("cifar10").images[30], 5, 2, 20, 43
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (model.mean, model.std))
+    x, at, D, d = ((image.float() / 255 - mean) / std)[None], model.blocks[5], model.arguments["embed_dim"], model.blocks[0].attn.head_dim
+    with torch.no_grad():
+        patches, projected, stream = patchify(x, 4)[0], model.patch_embed(x)[0], [model.embed(x)]
+        for each in model.blocks:
+            stream.append(each(stream[-1]))
+        z = stream[block][0]
+        norm1, weights = at.norm1(z), attention_maps(model, x)[block, 0, head]
+        q, k, v = at.attn.qkv(norm1).view(-1, 3, model.blocks[0].attn.num_heads, d)[:, :, head].unbind(1)
+        middle = z + at.attn(norm1[None])[0]
+        active = at.mlp.act(at.mlp.fc1(at.norm2(middle)))
+        pooled, logits = model.norm(stream[-1])[0, 0], model(x)[0]
+    n = token - 1
+    wanted = {
+        "Pixels": (patches[n], [0, 17]), "Projection": (projected[n], [3, D - 1]), "+ position": (stream[0][0, token], [5]), "LayerNorm": (norm1[token], [0, 9]),
+        "Query": (q[token], [0, 7]), "Key": (k[target], [0, 7]), "Score": (q[token] * k[target] / d**0.5, [4]), "Softmax": (weights[token], [0, target]),
+        "Weighted values": ((weights @ v)[token], [1]), "Heads joined": (middle[token] - z[token], [2]), "Added back": (middle[token], [2]),
+        "MLP": (active[token], [8]), "Block done": (stream[block + 1][0, token], [3]), "Readout": (pooled, [6]), "Logits": (logits, [3]), "Answer": (logits.softmax(0), [3]),
+    }  # fmt: skip
+    page = visit(page_file, f"#image=30&token={token}&target={target}&block={block}&head={head}")
+    read = 0
+    for stop, (values, places) in wanted.items():
+        page.locator(".vfs-path button", has_text=re.compile(f"^{re.escape(stop)}$")).click()
+        for place in places:
+            strip = page.locator(".vfs-strip-canvas")
+            across = strip.evaluate("node => node.width / 16")
+            box = strip.bounding_box()
+            side = box["width"] / across
+            strip.scroll_into_view_if_needed()
+            box = strip.bounding_box()
+            page.mouse.move(box["x"] + (place % across + 0.5) * side, box["y"] + (place // across + 0.5) * side)
+            page.wait_for_timeout(50)
+            shown = page.locator(".vfs-total").inner_text().replace("−", "-")
+            assert f"[{place}]" in page.locator(".vfs-origin caption").inner_text()
+            assert abs(float(shown) - values[place].item()) < 1.01e-4, (stop, place, shown, values[place].item())
+            parts = page.locator(".vfs-origin tr:not(.vfs-sum) td:last-child").all_inner_texts()
+            parts = [float(text.replace("−", "-")) for text in parts if text]
+            assert not parts or stop == "MLP" or abs(sum(parts) - float(shown)) < 6e-4, f"{stop}[{place}] is not the sum of what the page lists"
+            read += 1
+    assert read >= 20
+
+
+@needs_browser
+def test_matrix_and_picture_are_linked(visit, page_file, packed_model):
+    page = visit(page_file, "#image=5&block=3&head=1")
+    page.get_by_role("tab", name="Who looks at whom").click()
+    box = page.locator(".vfs-matrix").bounding_box()
+    page.mouse.click(box["x"] + (40.5 / 65) * box["width"], box["y"] + (12.5 / 65) * box["height"])
+    assert "token=12&target=40" in page.evaluate("location.hash")
+    image = load_samples("cifar10").images[5]
+    weight = 100 * in_python(packed_model, image)["weights"][3][1, 12, 40].item()
+    assert f"{weight:.3f} %" in page.locator(".vfs-matrix-box .vfs-caption").inner_text()
+    page.mouse.move(0, 0)
+    assert f"it takes {weight:.3f} %" in page.locator(".vfs-picture .vfs-caption").inner_text()
+
+
+@needs_browser
+def test_the_tour_by_keyboard_alone(visit, page_file):
+    page = visit(page_file)
+
+    def press(*keys):
+        for key in keys:
+            page.keyboard.press(key)
+
+    def tab_to(selector: str):
+        for _ in range(400):
+            page.keyboard.press("Tab")
+            if page.evaluate("s => document.activeElement.matches(s)", selector):
+                return
+        raise AssertionError(f"{selector} cannot be reached with the Tab key")
+
+    def solved():
+        page.wait_for_selector(".vfs-solved")
+        page.locator(".vfs-tour h2").focus()  # where a reader's Shift+Tab leads as well
+        tab_to(".vfs-tour .vfs-go")
+        press("Enter")
+        settled(page)
+
+    tab_to(".vfs-tour .vfs-go")
+    press("Enter")
+    tab_to("canvas.vfs-main")
+    press("ArrowRight", "ArrowDown", "Enter")
+    solved()
+    tab_to(".vfs-wall-grid button")
+    blocks, heads = page.locator(".vfs-block-name").count(), page.locator(".vfs-wall-rows span").count()
+    for step in range(blocks * heads):  # try every head
+        press("Enter")
+        page.wait_for_timeout(40)
+        if page.locator(".vfs-solved").count():
+            break
+        if (step + 1) % blocks:
+            press("ArrowRight" if (step // blocks) % 2 == 0 else "ArrowLeft")
+        else:
+            press("ArrowDown")
+    solved()
+    tab_to(".vfs-picture .vfs-chips button")
+    press("Enter")
+    solved()
+    tab_to(".vfs-wall-side input[type=range]")
+    for _ in range(blocks):
+        page.wait_for_timeout(60)
+        if page.locator(".vfs-solved").count():
+            break
+        press("ArrowRight")
+    solved()
+    tab_to("canvas.vfs-main")
+    for row in range(8):
+        for _ in range(8):
+            press("Enter", "ArrowRight" if row % 2 == 0 else "ArrowLeft")
+        settled(page)
+        if page.locator(".vfs-solved").count():
+            break
+        press("ArrowDown")
+    solved()
+    tab_to(".vfs-shuffle")
+    press("Enter")
+    settled(page)
+    solved()
+    tab_to(".vfs-wall-side input[type=checkbox]")
+    press("Space")
+    page.locator(".vfs-block-name").first.focus()
+    for _ in range(blocks):
+        press("Enter")
+        settled(page)
+        if page.locator(".vfs-solved").count():
+            break
+        press("Tab")
+    page.wait_for_selector(".vfs-solved")
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_barrier_for_assistive_technology(visit, page_file, scheme):
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed: run python docs/build.py")
+    page = visit(page_file, "#tour=3", scheme=scheme)
+    page.evaluate(AXE.read_text())
+    for tab in ("Follow one patch", "Who looks at whom", "Compare"):
+        page.get_by_role("tab", name=tab).click()
+        if tab == "Compare":
+            page.get_by_role("button", name="Keep what is shown as A").click()
+            page.wait_for_timeout(100)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        assert not found, "\n".join(f"{item['id']}: {item['help']}: {item['nodes'][0]['html'][:200]}" for item in found)
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 800, 390])
+def test_no_sideways_scrolling(visit, page_file, width):
+    page = visit(page_file, "#tour=2", width=width)
+    for tab in ("Follow one patch", "Who looks at whom", "Compare"):
+        page.get_by_role("tab", name=tab).click()
+        if tab == "Compare":
+            page.get_by_role("button", name="Keep what is shown as A").click()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), tab
+
+
+@needs_browser
+def test_an_address_with_nonsense_opens_all_the_same(visit, page_file):
+    page = visit(page_file, "#image=999&block=-3&head=x&off=9.9_a&hidden=70_2&method=magic&about=3&token=64")
+    assert page.evaluate("location.hash") in ("#image=999&block=-3&head=x&off=9.9_a&hidden=70_2&method=magic&about=3&token=64", "#token=64&about=3&hidden=2")
+    page.locator(".vfs-bar").first.click()
+    assert page.evaluate("location.hash").startswith("#token=64&")
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path):
+    large = ViT(image_size=224, patch_size=16, embed_dim=768, depth=12, num_heads=12, num_classes=10)
+    with pytest.raises(ValueError, match="to_html"):
+        export_html(large, torch.zeros(1, 3, 224, 224), tmp_path / "x.html")
+    small = ViT.from_shipped("shapes")
+    for images, words in [(torch.zeros(1, 3, 16, 16), "wanted N x 3 x 32 x 32"), (torch.full((1, 3, 32, 32), 2.0), "uint8 pixels"), (torch.zeros(0, 3, 32, 32), "wanted N x")]:
+        with pytest.raises(ValueError, match=words):
+            export_html(small, images, tmp_path / "x.html")
+    with pytest.raises(ValueError, match="2 labels for 1 images"):
+        export_html(small, torch.zeros(1, 3, 32, 32), tmp_path / "x.html", labels=[0, 1])
+    assert not list(tmp_path.iterdir())
+
+
+def test_joined_modules_define_no_name_twice():
+    found = re.findall(r"^(?:export )?(?:async )?(?:function|const|let|class) (\w+)", "\n".join(map(read_static, (*MODEL_PARTS, *LIVE_PARTS))), re.M)
+    assert len(found) == len(set(found)) > 50

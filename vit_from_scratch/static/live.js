@@ -1,0 +1,124 @@
+// The explorer that runs the model: it ties engine, state and views together. `data` is what page.py packed:
+// { title, models, names, images, first, puzzle, tour, hash, lessons }.
+import { makeEngine } from "./worker.js";
+import { decodeBase64 } from "./vit.js";
+import { fromHash, makeLab, START, toHash } from "./lab.js";
+import { h, setText } from "./tools.js";
+import { pictureView, shelf } from "./picture.js";
+import { wallView } from "./wall.js";
+import { answerView, lensView } from "./answer.js";
+import { matrixView } from "./matrix.js";
+import { followView } from "./follow.js";
+import { compareView } from "./compare.js";
+import { tourView } from "./tour.js";
+
+// Panels of which one is open; each is made when it is first opened. Arrow keys move between the tabs.
+function tabs(panels) {
+  const list = h("div", { class: "vfs-tabs", role: "tablist", "aria-label": "More to see" }),
+    box = h("div"),
+    made = [];
+  const serial = Math.random().toString(36).slice(2);
+  const open = (chosen) => {
+    panels.forEach(([, make], i) => {
+      if (i === chosen && !made[i]) {
+        made[i] = h(
+          "div",
+          { role: "tabpanel", id: `p${serial}${i}`, "aria-labelledby": `t${serial}${i}`, class: "vfs-panel" },
+          make(),
+        );
+        box.append(made[i]);
+      }
+      if (made[i]) made[i].hidden = i !== chosen;
+      buttons[i].setAttribute("aria-selected", String(i === chosen));
+      buttons[i].tabIndex = i === chosen ? 0 : -1;
+    });
+  };
+  const buttons = panels.map(([name], i) =>
+    h(
+      "button",
+      { type: "button", role: "tab", id: `t${serial}${i}`, "aria-controls": `p${serial}${i}`, onclick: () => open(i) },
+      name,
+    ),
+  );
+  list.addEventListener("keydown", (event) => {
+    const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key],
+      at = buttons.findIndex((node) => node.tabIndex === 0) + move;
+    if (!move || !buttons[at]) return;
+    event.preventDefault();
+    open(at);
+    buttons[at].focus();
+  });
+  list.append(...buttons);
+  open(0);
+  return h("div", {}, list, box);
+}
+
+// Everything that one model's page consists of.
+function fill(lab, data) {
+  const { root } = lab,
+    status = h("p", { class: "vfs-status", role: "status" }),
+    say = (text) => setText(status, text);
+  const { headline, bars } = answerView(lab);
+  const answers = h("div", { class: "vfs-answers" }, bars, lensView(lab));
+  const parts = [
+    shelf(lab),
+    status,
+    h("div", { class: "vfs-screen" }, h("div", {}, headline, pictureView(lab, say)), wallView(lab), answers),
+  ];
+  if (data.tour) parts.unshift(tourView(lab, data));
+  parts.push(
+    tabs([
+      ["Follow one patch", () => followView(lab, data.lessons)],
+      ["Who looks at whom", () => matrixView(lab)],
+      ["Compare", () => compareView(lab)],
+    ]),
+  );
+  root.replaceChildren(...parts);
+  lab.on(() => (lab.busy ? root.setAttribute("aria-busy", "true") : root.removeAttribute("aria-busy")));
+  lab.on(() => root.classList.toggle("painting", lab.state.tool === "draw" || lab.state.tool === "erase"));
+}
+
+export function mountLive(element, data, workerSource) {
+  const engine = makeEngine(workerSource);
+  const models = data.models.map((packed, index) =>
+    packed.base !== undefined
+      ? engine.addFresh(index, packed.base, packed.seed)
+      : engine.add(index, { ...packed, bytes: decodeBase64(packed.bytes) }),
+  );
+  const lab = makeLab(engine, models, { bytes: decodeBase64(data.images.bytes), labels: data.images.labels });
+  const root = h("section", { class: "vfs vfs-live", "aria-label": data.title });
+  Object.assign(lab, { root, hovered: null, kept: null, names: data.names ?? [""] });
+  lab.hover = (token) => {
+    if (token === lab.hovered) return;
+    lab.hovered = token;
+    lab.show(["hover"]);
+  };
+  const fromAddress = () => fromHash(location.hash, lab.model, lab.count, models.length);
+  Object.assign(lab.state, { image: data.first ?? 0 }, data.hash ? fromAddress() : {});
+  let shown = null;
+  function build() {
+    // once, and again when a model of another make is chosen
+    if (shown && JSON.stringify(shown.arguments) === JSON.stringify(lab.model.arguments)) return;
+    if (shown) {
+      const { model, image, tour } = lab.state;
+      Object.assign(lab, { result: null, before: null, kept: null }, { state: { ...START, model, image, tour } });
+    }
+    shown = lab.model;
+    lab.forgetListeners();
+    lab.on((changed) => {
+      if (changed.includes("model")) build();
+    });
+    if (data.hash)
+      lab.on((changed) => {
+        if (changed.some((key) => key in lab.state))
+          history.replaceState(null, "", toHash(lab.state) || location.pathname + location.search);
+      });
+    fill(lab, data);
+  }
+  element.replaceChildren(root);
+  build();
+  if (data.hash) addEventListener("hashchange", () => lab.set(fromAddress()));
+  lab.show(["result"]);
+  lab.run();
+  return lab;
+}
