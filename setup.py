@@ -25,7 +25,7 @@ setup(
     url=settings["git_url"] if settings["user"] else None,
     project_urls=links if settings["user"] else {},
     packages=find_packages(include=["vit_from_scratch", "vit_from_scratch.*"]),
-    package_data={"vit_from_scratch": ["py.typed", "static/*", "weights/*", "samples/*"]},
+    package_data={"vit_from_scratch": ["py.typed", "static/*", "weights/*", "samples/*", "recorded/*"]},
     python_requires=">=" + settings["min_python"],
     install_requires=settings["requirements"].split(),
     extras_require=extras,

@@ -10,7 +10,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, PACKAGE = ROOT / "nbs", ROOT / "vit_from_scratch"
 EXECUTED, SITE = ROOT / "_build" / "executed", ROOT / "_build" / "site"
-WORKSHOP = ("settings", "shapes", "datasets", "weights", "hardware", "checkpoints", "estimates", "runs", "page", "doctor", "command_line", "attention_options", "exercises")
+WORKSHOP = (  # in the order of the menu
+    "settings", "shapes", "ladder", "datasets", "weights", "hardware", "checkpoints", "estimates", "runs", "page", "doctor", "command_line",
+    "attention_options", "exercises",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

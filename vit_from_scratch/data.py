@@ -441,16 +441,25 @@ def _open_files(name: str, root: Path, download: bool) -> tuple[dict[str, Listin
         raise ValueError(f"{name} was not found under {root} ({str(error).splitlines()[0]}): {fetch}, or {advice}") from None
 
 # %% ../nbs/workshop/datasets.ipynb #f93ba973
-def _draw_shapes(image_size: int) -> dict[str, Listing]:
-    drawn = {"train": make_shapes(12_000, image_size, seed=0), "test": make_shapes(2_000, image_size, seed=1)}
-    return {part: Listing(images, labels, masks) for part, (images, labels, masks) in drawn.items()}
+def _draw_shapes(image_size: int, limit: int | None) -> dict[str, Listing]:
+    "Three parts with seeds of their own; no more is drawn than `limit` lets through."
+    parts = {}
+    for seed, (part, num) in enumerate({"train": 30_000, "test": 2_000, "valid": 2_000}.items()):
+        num = min(num, limit) if limit and limit > 0 else num  # a bad limit is refused later
+        images, labels, masks = make_shapes(num, image_size, seed)
+        parts[part] = Listing(images, labels, masks)
+    return parts
 
 
-def _open(name: str, root: Path, download: bool, image_size: int | None) -> tuple[dict[str, Listing], tuple[str, ...]]:
+def _open(
+    name: str, root: Path, download: bool, image_size: int | None, limit: int | None
+) -> tuple[dict[str, Listing], tuple[str, ...]]:
     if name not in DATASETS:
         near = difflib.get_close_matches(str(name), DATASETS, 1)
         raise ValueError(f"there is no data set {name!r}{f', did you mean {near[0]!r}?' if near else ''} Choose from {', '.join(DATASETS)}")
-    return (_draw_shapes(image_size or 32), SHAPE_CLASSES) if name == "shapes" else _open_files(name, root, download)
+    if name == "shapes":
+        return _draw_shapes(image_size or 32, limit), SHAPE_CLASSES
+    return _open_files(name, root, download)
 
 # %% ../nbs/workshop/datasets.ipynb #f2aedd9e
 def cut_parts(
@@ -583,7 +592,7 @@ def load_data(
     std: tuple[float, ...] | None = None,  # per channel; None: measured on the training part
 ) -> ImageData:
     "Open a data set by name: training, validation and test part, checked and ready to be served."
-    listings, classes = _open(name, Path(root), download, image_size)
+    listings, classes = _open(name, Path(root), download, image_size, limit)
     parts = cut_parts(listings, valid_fraction, split_seed, limit, name if name == "shapes" else str(root))
     size = image_size or pick_image_size(name, parts["train"])
     fits = sum(len(p.labels) for p in parts.values()) * 3 * size**2 <= 2**30
