@@ -34,6 +34,7 @@ MAY_IMPORT = {  # module: those that it may import, and with them all that these
     "visualize": ("interpret", "data", "vit"),
     "page": ("vit", "interpret"),
     "doctor": ("train", "data", "vit"),
+    "museum": ("train",),
     "run": ("page", "doctor", "visualize", "estimate", "train"),
     "explore": ("run",),
     "cli": ("run",),
