@@ -5,7 +5,7 @@ BIN := .venv/bin
 TORCH_CPU := --index-url https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help venv train test lab docs lint install-dev install-cpu install-gpu check-gpu clean
+.PHONY: help venv train test lab docs lint install-dev install-cpu install-gpu check-gpu gpu-report clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
@@ -56,6 +56,9 @@ install-gpu: $(BIN)/python  ## PyTorch with CUDA from PyPI, in place of a CPU bu
 check-gpu: .venv/installed  ## what PyTorch sees here, and 20 training steps on it
 	$(BIN)/vit info --check
 	@if [ -x $(BIN)/pytest ]; then $(BIN)/python -m pytest -q -rs tests/test_cuda.py; else echo "make install-dev adds the GPU tests to this check"; fi
+
+gpu-report: .venv/installed-dev  ## tests, speed and full runs on a CUDA GPU, into _build/gpu_report; ROOT=data holds cifar10/, cifar100/, gtsrb/
+	$(BIN)/python nbs/results/gpu_report.py --root $(or $(ROOT),data)
 
 clean:  ## remove what was built; runs and .venv stay
 	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis docs/node_modules

@@ -424,14 +424,16 @@ PRESETS = {
         "German traffic signs in 43 classes: the recipe of cifar10, never mirrored, for a mirrored sign is another sign", "not measured yet",
         _small | _recipe | dict(name="gtsrb", flip=False)),
     "cifar10-gpu": Preset(
-        "CIFAR-10 from scratch with a full budget, for one CUDA GPU", "not measured yet",
+        "CIFAR-10 from scratch with a full budget, for one CUDA GPU",
+        "test accuracy 0.9461 with seed 0, 207 s of training and validation on one NVIDIA H100 (PyTorch 2.11, 2026-11-26)",
         _small | _gpu | dict(name="cifar10", valid_fraction=0.02, flip=True)),
     "cifar100-gpu": Preset(
         "CIFAR-100 with the recipe of cifar10-gpu", "not measured yet",
         _small | _gpu | dict(name="cifar100", valid_fraction=0.02, flip=True, epochs=200)),
     "gtsrb-gpu": Preset(
-        "German traffic signs with the recipe of cifar10-gpu, never mirrored, for a mirrored sign is another sign", "not measured yet",
-        _small | _gpu | dict(name="gtsrb", flip=False, epochs=50, warmup_epochs=3.0)),
+        "German traffic signs with the recipe of cifar10-gpu, never mirrored, for a mirrored sign is another sign",
+        "test accuracy 0.9865 with seed 0, 16 s of training and validation on one NVIDIA H100 (PyTorch 2.11, 2026-11-26)",
+        _small | _gpu | dict(name="gtsrb", flip=False, epochs=30, warmup_epochs=2.0)),
     "imagenet-b16": Preset(
         "ViT-B/16 on ImageNet-1k, after 'Better plain ViT baselines': 8 GPUs, 128 images on each", "not measured yet",
         dict(image_size=224, patch_size=16, embed_dim=768, depth=12, num_heads=12, pool="avg", pos_embed="sincos", name="imagenet-1k",

@@ -221,6 +221,10 @@ def main():
         job = json.loads(given.job)
         print("RESULT " + json.dumps(run_job(job["task"], job["arguments"])))
         return
+    import torch
+
+    if not given.rehearse and not torch.cuda.is_available():
+        raise SystemExit("no CUDA device here; --rehearse runs the same at tiny sizes on the CPU")
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / "report.json"
     report = json.loads(path.read_text()) if path.exists() else {"results": {}}
