@@ -532,7 +532,7 @@ def knobs(image_size: int) -> list[list]:  # name, label, choices as (value, tex
     ]  # fmt: skip
 
 
-START = dict(patch_size=4, embed_dim=64, depth=4, num_heads=4, mlp_ratio=2.0, dropout=0.0, drop_path=0.0, weight_decay=0.05, augmentation="none", lr=1e-3, batch_size=128, epochs=3)
+START = dict(patch_size=4, embed_dim=64, depth=4, num_heads=4, mlp_ratio=2.0, dropout=0.0, drop_path=0.0, weight_decay=0.05, augmentation="none", lr=2e-3, batch_size=128, epochs=3)
 
 # %% ../nbs/10_explore.ipynb #993012bd
 def playground_config(
@@ -541,6 +541,8 @@ def playground_config(
 ) -> Config:
     "The configuration that a position of the sliders means; an impossible one is refused as everywhere."
     chosen = {name: value for name, value in settings.items() if name != "augmentation"}
+    if base.optimizer.algorithm == "muon":
+        chosen["muon_lr"] = 10 * settings["lr"]  # one slider for both rates, in the preset's proportion
     return with_settings(base, **chosen, **AUGMENTATIONS[settings["augmentation"]], warmup_epochs=min(1.0, 0.1 * settings["epochs"]))
 
 
@@ -671,9 +673,9 @@ class PlaygroundCosts:
     def __init__(
         self,
         data: ImageData,  # what it would be trained on
-        base: Config | None = None,  # settings without a slider; None: the shapes preset under AdamW
+        base: Config | None = None,  # settings without a slider; None: the shapes preset, all images of full size
     ):
-        self.data, self.base = data, base or with_settings(preset("shapes"), algorithm="adamw", log_every=1)
+        self.data, self.base = data, base or with_settings(preset("shapes"), small_sizes=None, log_every=1)
         self.pace = 1e-10  # seconds per multiply-add, until it is measured
 
     def config(self, settings: dict) -> Config:
@@ -700,7 +702,7 @@ class HyperparameterPlayground(ipywidgets.VBox):
     def __init__(
         self,
         data: ImageData,  # trained on `data.train`, validated on `data.valid`
-        base: Config | None = None,  # settings without a slider; None: the shapes preset under AdamW
+        base: Config | None = None,  # settings without a slider; None: the shapes preset, all images of full size
         **settings,  # where the sliders start: `depth=2, epochs=1`
     ):
         self.data, self.costs, self.models, self.thread = data, PlaygroundCosts(data, base), [], None

@@ -108,15 +108,28 @@ def overlay(
     picture: np.ndarray,  # `(H, W, 3)` in [0, 1]
     values: Tensor | np.ndarray,  # `(rows, columns)`, one number per patch
     limit: float | None = None,  # top of the scale; None: the map's own largest value
-    opacity: float = 0.65,  # of the map
+    opacity: float = 0.9,  # of the largest value; smaller ones let more of the image through
 ):  # what a colour bar needs
-    "Lay a patch map over its image so that every patch covers exactly its own pixels."
+    "Lay a patch map over its image in grey: every patch covers exactly its own pixels, opacity follows the value."
     height, width = picture.shape[:2]
     place, values = (-0.5, width - 0.5, height - 0.5, -0.5), _array(values)
-    axis.imshow(picture, extent=place)
+    limit = limit or values.max() or 1
+    grey = (picture @ [0.299, 0.587, 0.114])[..., None].repeat(3, axis=2)  # the colours belong to the map
+    axis.imshow(grey, extent=place, vmin=0, vmax=1)
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
-    return axis.imshow(values, extent=place, vmin=0, vmax=limit or values.max() or 1, alpha=opacity, interpolation="nearest")
+    seen = opacity * np.sqrt(np.clip(values / limit, 0, 1))
+    return axis.imshow(values, extent=place, vmin=0, vmax=limit, alpha=seen, interpolation="nearest")
+
+
+def _shares(figure: Figure, axes: np.ndarray, picture: np.ndarray, tiles: Tensor, even: float, label: str) -> None:
+    "Maps of one image on one scale; the bar marks an even share and ends at the largest, or at four even ones."
+    limit = max(tiles.max().item(), 4 * even)
+    for axis, tile in zip(axes[1:], tiles, strict=True):
+        drawn = overlay(axis, picture, tile, limit)
+    bar = figure.colorbar(drawn, ax=axes, label=label, shrink=0.8)
+    bar.set_ticks([0, even, limit], labels=["0" if even > limit / 8 else "", "even", f"{limit:.1%}"])
+    bar.ax.axhline(even, color="white", linewidth=1.5)
 
 # %% ../nbs/09_visualization.ipynb #d3617863
 @_house
@@ -128,13 +141,11 @@ def plot_cls_attention(
     "Where the answer looks: image, mean over heads, and each head, on one scale for each image (ViT paper, equation 6)."
     found = cls_map(attention_maps(model, images)[block], model)  # (B, h, rows, columns)
     found = torch.cat([found.mean(1, keepdim=True), found], dim=1)
-    rows, columns = len(found), found.shape[1] + 1
+    rows, columns, even = len(found), found.shape[1] + 1, 1 / (model.num_prefix_tokens + model.patch_embed.num_patches)
     figure, axes = _figure(rows, columns, 1.25 * columns + 0.8, 1.3 * rows + 0.5)
     for row, picture, tiles in zip(axes, _pictures(images, model), found, strict=True):
         _tile(row[0], picture)
-        for axis, tile in zip(row[1:], tiles, strict=True):
-            drawn = overlay(axis, picture, tile, tiles.max().item())
-        figure.colorbar(drawn, ax=row, label="attention", shrink=0.8)
+        _shares(figure, row, picture, tiles, even, "attention")
     for axis, title in zip(axes[0], ["image", "mean of heads", *(f"head {h}" for h in range(columns - 2))], strict=True):
         axis.set_title(title, fontsize=9)
     figure.suptitle(f"attention of the readout in block {block % model.arguments['depth']}, weights sum to 1 over all tokens")
@@ -173,9 +184,7 @@ def plot_rollout(
     figure, axes = _figure(len(images), 4, 6.4, 1.45 * len(images) + 0.6)
     for row, picture, tiles in zip(axes, _pictures(images, model), found, strict=True):
         _tile(row[0], picture)
-        for axis, tile in zip(row[1:], tiles, strict=True):
-            drawn = overlay(axis, picture, tile, tiles.max().item())
-        figure.colorbar(drawn, ax=row, label="share of the\nreadout's input", shrink=0.8)
+        _shares(figure, row, picture, tiles, 1 / weights.shape[-1], "share of the\nreadout's input")
     for axis, title in zip(axes[0], ("image", "mean", "max", "min"), strict=True):
         axis.set_title(title)
     figure.suptitle(f"attention rollout, heads joined by …{f' (discard {discard})' if discard else ''}")
@@ -369,7 +378,7 @@ def plot_predictions(
         _tile(axis, picture)
         guess, wrong = int(chances.argmax()), int(chances.argmax()) != int(label)
         text = f"✗ {classes[guess]} {chances[guess]:.0%}\ntrue: {classes[label]}" if wrong else f"{classes[guess]} {chances[guess]:.0%}"
-        axis.set_title(text, fontsize=8, color="#a63c00" if wrong else "black")
+        axis.set_title(text, fontsize=8, color="#d55e00" if wrong else plt.rcParams["text.color"])
         if wrong:
             axis.spines[:].set(visible=True, color="#d55e00", linewidth=3)
     return figure
