@@ -173,7 +173,7 @@ def test_printed_settings_come_back(name):
 def test_help_is_complete_and_needs_no_torch():
     code, out, err = run("train", "--help")
     assert (code, err) == (0, "") and all(name in out for name in SETTINGS.values())
-    for words in ([], ["--help"], ["evaluate", "-h"], ["predict", "-h"], ["presets", "-h"], ["info", "-h"]):
+    for words in ([], ["--help"], ["evaluate", "-h"], ["predict", "-h"], ["export", "-h"], ["presets", "-h"], ["info", "-h"]):
         code, out, err = run(*words)
         assert (code, err) == (0, "") and "Usage: vit" in out
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['app', 'Settings', 'RunPath', 'main', 'check_memory', 'open_data', 'name_run', 'train', 'run_training',
            'describe_cost', 'describe_result', 'describe_metrics', 'open_model', 'evaluate_run', 'open_part',
-           'preset_of', 'predict_images', 'name_classes', 'draw_attention', 'list_presets', 'show_info',
-           'check_training']
+           'preset_of', 'predict_images', 'name_classes', 'draw_attention', 'export_run', 'unseen_pictures',
+           'list_presets', 'show_info', 'check_training']
 
 # %% ../nbs/workshop/command_line.ipynb #9f87949b
+import contextlib
 import os
 import re
 import sys
@@ -355,6 +356,49 @@ def draw_attention(
     from vit_from_scratch.visualize import plot_cls_attention
 
     plot_cls_attention(model, next(served.epoch(0))[0]).savefig(path)
+
+# %% ../nbs/workshop/command_line.ipynb #5d76c45d
+@app.command("export")
+def export_run(
+    run: RunPath,
+    html: Annotated[Path, typer.Option(metavar="FILE", help="The page to write, for example page.html.")],
+    images: Annotated[list[str] | None, typer.Argument(metavar="[IMAGE...]", help="Image files to start with; without any, pictures the model was not trained on.")] = None,
+    precision: Annotated[str, typer.Option(metavar="KIND", help="Weights as float32, float16 or int8: 4, 2 or 1 byte each.")] = "float16",
+) -> None:
+    """Write one page that runs the model.
+
+    The page opens from disk in any browser: attention of every head, on the pictures in it and on the reader's own.
+    """
+    from vit_from_scratch.data import read_images
+    from vit_from_scratch.page import export_html
+
+    model, config = open_model(run)
+    if images:
+        squash = config is not None and config.dataset.name == "gtsrb"
+        pixels, labels = read_images(images, model.arguments["image_size"], squash), None
+    else:
+        pixels, labels = unseen_pictures(run, config, model.classes)
+    page = export_html(model, pixels, html, labels, precision=precision)
+    typer.echo(f"{page} ({page.stat().st_size / 1e6:.1f} MB): open it in a browser")
+
+# %% ../nbs/workshop/command_line.ipynb #381378f6
+def unseen_pictures(
+    run: str,  # run folder, checkpoint, or the name of a shipped model
+    config: Config | None,  # of the run; None: a shipped model
+    classes: Sequence[str],  # that the model knows
+    number: int = 40,  # pictures at most
+):  # uint8 images `(N, C, H, W)` and labels
+    "The samples that come with a shipped model, or the first pictures of a run's validation part."
+    from vit_from_scratch.data import load_samples
+
+    if config is None:
+        with contextlib.suppress(ValueError):  # not every shipped model has samples
+            samples = load_samples(run)
+            return samples.images, samples.labels
+    part = open_part(config or preset_of(run), "valid", classes)
+    if not hasattr(part, "images"):
+        raise ConfigError("the images of this run are too large to be kept in memory: name some image files after the run")
+    return part.images[:number], part.labels[:number]
 
 # %% ../nbs/workshop/command_line.ipynb #093bd894
 @app.command("presets")
