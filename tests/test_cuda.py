@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from vit_from_scratch.checkpoint import read_checkpoint
 from vit_from_scratch.data import SHAPE_CLASSES, Augment, ImageData, ImageSet, make_shapes
-from vit_from_scratch.train import evaluate, fit, pick_precision, read_checkpoint
+from vit_from_scratch.hardware import pick_precision
+from vit_from_scratch.train import evaluate, fit
 from vit_from_scratch.vit import ViT
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -37,7 +39,7 @@ def test_compiled_model_trains_alike_and_keeps_its_names(tmp_path):
     losses = [[loss for _, loss, _ in fit(small_model(), data, precision="float32", compile=c, run_dir=tmp_path / str(c), **SETTINGS).steps]
               for c in (False, True)]  # fmt: skip
     assert torch.allclose(*map(torch.tensor, losses), atol=1e-2)
-    assert read_checkpoint(tmp_path / "True")["weights"].keys() == small_model().state_dict().keys()
+    assert read_checkpoint(tmp_path / "True").weights.keys() == small_model().state_dict().keys()
 
 
 def test_recorded_batches_are_the_ordinary_ones():

@@ -7,8 +7,9 @@ import socket
 import pytest
 import torch
 
+from vit_from_scratch.checkpoint import load_run
 from vit_from_scratch.data import SHAPE_CLASSES, ImageData, ImageSet, make_shapes
-from vit_from_scratch.train import evaluate, fit, load_run
+from vit_from_scratch.train import evaluate, fit
 from vit_from_scratch.vit import ViT
 
 processes = multiprocessing.get_context("forkserver")
@@ -70,7 +71,8 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path, algorithm):
 
 def test_a_plain_loader_needs_a_distributed_sampler():
     from vit_from_scratch.config import Config
-    from vit_from_scratch.train import World, place
+    from vit_from_scratch.hardware import World
+    from vit_from_scratch.loaders import place
 
     loader = torch.utils.data.DataLoader([(torch.zeros(3, 4, 4), 0)])
     assert place(loader, Config(), World(), torch.device("cpu"), training=True) is loader

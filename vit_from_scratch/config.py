@@ -195,6 +195,7 @@ class TrainingSettings(Section):
     tensorboard: bool = setting(True, "write TensorBoard events")
     runs_dir: Text = setting("runs", "folder of the run folders")
     resume_path: Text | None = setting(None, "last.pth of a run to go on with; none: a new run")
+    resume: Literal["no", "auto"] = setting("no", "auto: go on with the newest run of this name, where there is one")
     monitor: Literal["accuracy", "loss"] = setting("accuracy", "validation figure that chooses best.pth")
 
 # %% ../nbs/workshop/settings.ipynb #5b469656
@@ -452,7 +453,7 @@ def preset(
     return with_settings(Config(), **PRESETS[name].settings)
 
 # %% ../nbs/workshop/settings.ipynb #20145b18
-_NEWER = {"model.patch_init_std"}  # settings that older files lack; the defaults are what was done before there was a choice
+_NEWER = {"model.patch_init_std", "training.resume"}  # settings that older files lack; the defaults are what was done before there was a choice
 
 
 def config_json(

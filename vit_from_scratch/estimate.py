@@ -16,7 +16,7 @@ import torch
 
 from .attention import use_fused
 from .config import Config
-from .hardware import free_memory, pick_device, pick_precision
+from .hardware import block_products, free_memory, pick_device, pick_precision
 from .optim import small_side
 from .vit import ViT, count_multiply_adds, count_parameters
 
@@ -32,6 +32,7 @@ class Estimate:
     seconds_per_epoch: float
     seconds_per_multiply_add: float  # of the forward pass, in a training step
     free_bytes: int | None  # memory that is free now; None: unknown
+    precision: str = "float32"  # number format of the products
 
 # %% ../nbs/workshop/estimates.ipynb #3347f516
 def count_saved_values(
@@ -71,7 +72,8 @@ def memory_needed(
     device: torch.device,
 ) -> int:  # bytes
     "Memory of weights, gradients, optimizer and one batch, without building anything."
-    precision = pick_precision(config.training.precision, device)
+    products = block_products(arguments["embed_dim"], arguments["mlp_ratio"])
+    precision = pick_precision(config.training.precision, device, products)
     copies = {"sgd": 3, "muon": 3, "adamw": 4}[config.optimizer.algorithm] + (config.training.ema is not None)
     fused = use_fused(torch.empty(count_tokens(arguments), 0, dtype=precision, device=device))
     fused = fused and not (device.type == "cpu" and arguments["attn_dropout"])  # with dropout PyTorch's CPU attention keeps its weights
@@ -88,6 +90,9 @@ def measure_speed(
 ) -> float:  # seconds per multiply-add of the forward pass
     "Time a few real steps, forward and backward, with the first blocks of the model; asked again, it remembers."
     short = dict(arguments) | {"depth": min(2, dict(arguments)["depth"])}
+    while count_multiply_adds(**short) > 2e9 and short["image_size"] > short["patch_size"]:
+        patches = max(1, short["image_size"] // short["patch_size"] // 2)  # a smaller image tells enough
+        short["image_size"] = patches * short["patch_size"]
     work = count_multiply_adds(**short)
     size = int(min(batch_size, max(1, 2e9 // work)))
     with torch.random.fork_rng(devices=[]):
@@ -119,11 +124,11 @@ def estimate(
     device = pick_device(str(device))
     a = model_arguments(config, image_size, in_channels, num_classes)
     pace = seconds_per_multiply_add
+    precision = pick_precision(config.training.precision, device, block_products(a["embed_dim"], a["mlp_ratio"]))
     if pace is None:
-        precision = pick_precision(config.training.precision, device)
         pace = measure_speed(tuple(sorted(a.items())), config.training.batch_size, device, precision)
     sides = [small_side(config, epoch) or a["image_size"] for epoch in range(config.training.epochs)]
     mean_work = sum(count_multiply_adds(**a | {"image_size": side}) for side in sides) / len(sides)
     seconds = pace * mean_work * num_images / int(os.environ.get("WORLD_SIZE", 1))
     needed = memory_needed(config, a, device)
-    return Estimate(count_tokens(a), count_parameters(**a), count_multiply_adds(**a), needed, seconds, pace, free_memory(device))
+    return Estimate(count_tokens(a), count_parameters(**a), count_multiply_adds(**a), needed, seconds, pace, free_memory(device), str(precision).removeprefix("torch."))

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 from itertools import count
 from pathlib import Path
@@ -38,8 +39,8 @@ from .data import ImageData
 from .interpret import ablate_heads, logit_lens, pos_embed_similarity, record_attention, relevance, rollout
 from .patch_embedding import sincos_2d
 from .estimate import Estimate, estimate
-from .run import make_model
-from .train import Progress, fit
+from .run import make_model, run
+from .train import Trainer
 from .vit import ViT, evaluating
 
 # %% ../nbs/10_explore.ipynb #69611edd
@@ -582,7 +583,7 @@ class TrainingThread(threading.Thread):
         self.lock, self.over = threading.Lock(), False
         self.facts = {"name": name, "summary": summary, "parameters": sum(p.numel() for p in model.parameters()), "train": [], "valid": [], "status": "running", "seconds": 0.0}
 
-    def _follow(self, progress: Progress) -> None:
+    def _follow(self, progress: Trainer) -> None:
         if progress.event == "step":
             self.facts["train"].append((progress.step / progress.steps_per_epoch, progress.loss))
         elif progress.event == "epoch":
@@ -605,7 +606,7 @@ class TrainingThread(threading.Thread):
         status = "done"
         handles = [block.register_forward_pre_hook(leave) for block in self.model.blocks]
         try:
-            fit(self.model, self.data.train, valid=self.data.valid, config=self.config, callback=self._follow, progress=False)
+            run(self.config, data=replace(self.data, test=None), model=self.model, callbacks=self._follow, progress=False)
         except Stopped:
             status = "stopped"
         except Exception as error:

@@ -17,7 +17,8 @@ import torch
 
 from vit_from_scratch.config import preset, with_overrides
 from vit_from_scratch.data import ImageData, load_data
-from vit_from_scratch.train import fit, make_model
+from vit_from_scratch.run import make_model
+from vit_from_scratch.run import run as train
 
 FILE = Path(__file__).parent / "ablation.json"
 BUDGET = [
@@ -58,7 +59,7 @@ def run(variant, seed):
     config = with_overrides(preset("cifar10"), [*BUDGET, *RUN_5, *VARIANTS[variant], f"training.seed={seed}"])
     model = make_model(config, parts)
     began = time.process_time()
-    row = fit(model, parts, config=config, progress=False).rows[-1]
+    row = train(config, data=parts, model=model, progress=False).rows[-1]
     return {
         "variant": variant, "seed": seed, "parameters": sum(p.numel() for p in model.parameters()), "valid_accuracy": row["valid_accuracy"],
         "valid_loss": row["valid_loss"], "train_loss": row["train_loss"], "cpu_seconds": time.process_time() - began, "date": time.strftime("%Y-%m-%d"),
