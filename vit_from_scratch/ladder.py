@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RUNGS', 'TRAININGS', 'ladder_data', 'Track', 'Rung', 'climb', 'climb_rung', 'recorded', 'ladder_rows', 'ladder_table',
-           'plot_ladder']
+           'plot_ladder', 'small_cnn', 'learn_from', 'recorded_few']
 
 # %% ../nbs/workshop/ladder.ipynb #bf357463
 import functools
@@ -20,7 +20,6 @@ from .attention import MultiHeadAttention
 from .encoder import EncoderBlock
 from .patch_embedding import PatchEmbedding
 from .shapes import draw_shapes
-from .vit import ViT
 
 # %% ../nbs/workshop/ladder.ipynb #163ec51c
 def _draw(num: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -56,24 +55,29 @@ class Track(nn.Module):
 
 # %% ../nbs/workshop/ladder.ipynb #e38fe93b
 class Rung(nn.Module):
-    "Patches, positions if any, blocks if any, and the mean token answers: images to logits."
+    "Patches, positions if any, blocks if any, and one vector answers: images to logits."
 
     def __init__(
         self,
         *blocks: nn.Module,  # each from tokens `(B, 16, 64)` to tokens
         positions: bool = True,  # add a learned position to each token
         norm: bool = False,  # LayerNorm after the last block
+        class_token: bool = False,  # a token of its own answers, not the mean token
     ):
         super().__init__()
         self.patch_embed = PatchEmbedding(32, patch_size=8, embed_dim=64)
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 16, 64)) if positions else 0
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(64, eps=1e-6) if norm else nn.Identity()
+        self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, 64)) if class_token else None
         self.head = nn.Linear(64, 10)
 
     def forward(self, images: Tensor) -> Tensor:
         tokens = self.patch_embed(images) + self.pos_embed
-        return self.head(self.norm(self.blocks(tokens)).mean(dim=1))
+        if self.cls_token is not None:
+            tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = self.norm(self.blocks(tokens))
+        return self.head(tokens.mean(dim=1) if self.cls_token is None else tokens[:, 0])
 
 # %% ../nbs/workshop/ladder.ipynb #fd9c9f1d
 def _seeded(build: Callable[[], nn.Module]) -> Callable[[int], nn.Module]:
@@ -91,6 +95,10 @@ def _four(**parts: bool) -> list[Track]:
     return [Track(4, **parts) for _ in range(4)]
 
 
+def _encoder() -> list[EncoderBlock]:
+    return [EncoderBlock(64, 4) for _ in range(4)]
+
+
 _BUILD = {  # one part more from line to line
     "mean of patches": lambda: Rung(positions=False),
     "+ positions": lambda: Rung(),
@@ -99,8 +107,8 @@ _BUILD = {  # one part more from line to line
     "+ depth": lambda: Rung(*_four()),
     "+ residual road": lambda: Rung(*_four(road=True)),
     "+ norm": lambda: Rung(*_four(road=True, norm=True), norm=True),
-    "+ MLP": lambda: Rung(*(EncoderBlock(64, 4) for _ in range(4)), norm=True),
-    "+ class token": lambda: ViT(32, 8, embed_dim=64, depth=4, num_heads=4, num_classes=10),
+    "+ MLP": lambda: Rung(*_encoder(), norm=True),
+    "+ class token": lambda: Rung(*_encoder(), norm=True, class_token=True),
 }
 RUNGS = {name: _seeded(build) for name, build in _BUILD.items()}  # name → build(seed=0)
 
@@ -207,3 +215,53 @@ def plot_ladder(
     ax.set(xlim=(0, 1), xlabel="accuracy on unseen images; dotted: chance")
     ax.invert_yaxis()
     return fig
+
+# %% ../nbs/workshop/ladder.ipynb #5aa47336
+def _conv(inside: int, outside: int, stride: int) -> nn.Sequential:
+    conv = nn.Conv2d(inside, outside, 3, stride, padding=1)
+    return nn.Sequential(conv, nn.BatchNorm2d(outside), nn.ReLU())
+
+
+@_seeded
+def small_cnn() -> nn.Module:  # from images `(B, 3, 32, 32)` to logits; call it with a seed
+    "Four convolutions and the mean over the 4 × 4 places that are left."
+    layers = _conv(3, 32, 2), _conv(32, 64, 2), _conv(64, 96, 2), _conv(96, 144, 1)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(144, 10))
+
+
+# %% ../nbs/workshop/ladder.ipynb #7e04a92d
+def learn_from(
+    num_images: int,  # how many images there are to learn from
+    model: nn.Module,  # from images to logits of ten classes; trained in place
+    seed: int = 0,  # which images, and their order
+    augment: Callable | None = None,  # as lesson 05's `Augment`: (images, labels, generator, K)
+) -> float:  # accuracy on 2,000 unseen images
+    "400 steps of 50 images of the ladder's world, with warm-up and decay."
+    generator = torch.Generator().manual_seed(seed)
+    pixels, labels = _draw(num_images, 10_000 + seed)
+    order = [torch.randperm(num_images, generator=generator) for _ in range(20_000 // num_images)]
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
+    model.train()
+    for step, batch in enumerate(torch.cat(order).split(50)):
+        optimizer.param_groups[0]["lr"] = 2e-3 * min((step + 1) / 40, 1 - step / 400)
+        x, y = pixels[batch], labels[batch]
+        if augment is not None:
+            x, y = augment(x / 4 + 0.5, y, generator, 10)
+            x = (x - 0.5) * 4
+        loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        logits = torch.cat([model(part) for part in ladder_data()[2].split(500)])
+    return (logits.argmax(dim=1) == ladder_data()[3]).float().mean().item()
+
+
+# %% ../nbs/workshop/ladder.ipynb #ef10de8d
+@functools.cache
+def recorded_few() -> dict[str, dict[str, list[float]]]:  # model → number of images → accuracies
+    "What `python nbs/results/few_images.py` measured, one accuracy per seed."
+    path = files("vit_from_scratch") / "recorded" / "few_images.json"
+    return json.loads(path.read_text(encoding="utf-8"))["accuracy"]
+
