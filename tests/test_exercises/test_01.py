@@ -122,7 +122,7 @@ def test_right_sincos(answer):
 @pytest.mark.parametrize("answer, words", [
     (lambda r, c, d: sincos_2d((r, c), d).roll(d // 2, 1), "x and y are swapped"),
     (lambda r, c, d: sincos_2d((c, r), d).roll(d // 2, 1), "run down columns"),
-    (grouped("(w a k)"), "another order"),
+    (grouped("(w a k)"), "in another order"),
     (grouped("(a k w)"), "alternate"),
     (sines_twice, "cosines are missing"),
     (lambda r, c, d: sincos_2d((r, c), d)[:, : d // 2], "the shape should be (6, 16), yours is (6, 8)"),
