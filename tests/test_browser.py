@@ -445,7 +445,7 @@ def test_even_attention_looks_even(tmp_path):
     with browser(viewport={"width": 1000, "height": 1000}) as (page, _, errors):
         page.goto(a_view(AttentionExplorer(model, images).state(), tmp_path))
         view = page.locator(".vfs-attention")
-        assert view.locator(".vfs-even").is_visible() and "6.25 %" in view.locator(".vfs-even").get_attribute("title")
+        assert view.locator(".vfs-level").is_visible() and "6.25 %" in view.locator(".vfs-level").get_attribute("title")
         tile = view.locator(".vfs-wall-canvas").evaluate("c => [...c.getContext('2d').getImageData(0, 0, 4, 4).data]")
         assert max(tile[0::4]) < 100 and max(tile[1::4]) < 110, "attention without a preference is not yellow"
         assert errors == []

@@ -225,7 +225,7 @@ function attention(model, el, host) {
   const thumbs = h("div", { class: "vfs-thumbs", role: "group", "aria-label": "Images" });
   const main = h("canvas", { class: "vfs-main", tabindex: 0, role: "application", "aria-label": "Image with patch grid. Arrow keys move the patch, Enter goes to the patch that it looks at most, Home selects the token that answers, End the last patch, Page Up and Page Down change the block." });
   main.width = width * zoom; main.height = height * zoom;
-  const legend = h("canvas", { class: "vfs-legend", width: 256, height: 1, "aria-hidden": "true" }), legendMax = h("span"), even = h("span", { class: "vfs-even" }, "even"), legendRow = h("div", { class: "vfs-legend-row" }, h("span", {}, "0"), h("span", { class: "vfs-legend-box" }, legend, even), legendMax);
+  const legend = h("canvas", { class: "vfs-legend", width: 256, height: 1, "aria-hidden": "true" }), legendMax = h("span"), even = h("span", { class: "vfs-level" }, "even"), legendRow = h("div", { class: "vfs-legend-row" }, h("span", {}, "0"), h("span", { class: "vfs-legend-box" }, legend, even), legendMax);
   const readout = h("div", { class: "vfs-readout" }), sr = speaker();
   const tokens = h("div", { class: "vfs-buttons", role: "group", "aria-label": "Tokens that are not patches" });
   const tokenButtons = (average ? [[ANSWER, "mean of all patches"]] : []).concat(prefix.map((text, t) => [t, text])).map(([t, text]) => {
