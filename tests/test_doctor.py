@@ -133,8 +133,8 @@ FAULTS = {  # name: model, data, settings, organ, a word of the finding
     "1000 outputs for 10 classes": (lambda: vit(num_classes=1000), shapes, None, "widths", "1000 outputs"),
     "dropout of 0.9": (lambda: vit(dropout=0.9), shapes, None, "widths", "Dropout"),
     "nothing to train": (frozen, shapes, None, "gradients", "No parameter"),
-    "logits that are detached": (lambda: Changed(inner=vit(), before=lambda x: x, after=lambda z: z.detach() + torch.zeros(10, requires_grad=True)), shapes, None, "gradients", "never get one"),
-    "positions that nobody adds": (lambda: NoPositions(num_classes=10), shapes, None, "gradients", "pos_embed"),
+    "logits that are detached": (lambda: Changed(inner=vit(), before=lambda x: x, after=lambda z: z.detach() + torch.zeros(10, requires_grad=True)), shapes, None, "gradients", "No gradient ever reaches"),
+    "positions that nobody adds": (lambda: NoPositions(num_classes=10), shapes, None, "gradients", "1 of 32 parameters: pos_embed"),
     "eight sigmoids without a road": (Sigmoids, shapes, None, "gradients", "first block"),
     "a run of a few steps": (vit, shapes, plan(batch_size=1200, epochs=3), "plan", "takes 3 steps"),
     "weight decay of 50": (vit, shapes, plan(weight_decay=50.0, algorithm="adamw"), "plan", "Weight decay"),
@@ -212,3 +212,32 @@ def test_the_model_and_the_random_stream_are_left_alone():
 def test_no_images_no_diagnosis():
     with pytest.raises(ValueError, match="no images to look at"):
         diagnose(vit(), [])
+
+
+# ---------------------------------------------------------------- vit doctor
+QUICK = "dataset.limit=600 training.batch_size=50 training.device=cpu model.depth=2 model.embed_dim=32 model.patch_size=8 optimizer.algorithm=adamw".split()
+
+
+def vit_command(*words, capsys):
+    from vit_from_scratch import cli
+
+    with pytest.raises(SystemExit) as end:
+        cli.main([*words[:1], *(f"--set={setting}" for setting in QUICK), *words[1:]])
+    return end.value.code, *capsys.readouterr()
+
+
+def test_the_command_examines_settings_and_runs(tmp_path, capsys):
+    code, out, err = vit_command("doctor", "--preset=shapes", "--set=training.epochs=20", capsys=capsys)
+    assert (code, err) == (0, "") and out.startswith("nothing found")
+    code, out, err = vit_command("doctor", "--set=training.epochs=20", "--set=optimizer.lr=30", "--set=optimizer.weight_decay=0", capsys=capsys)
+    assert (code, err) == (1, "") and out.startswith("1. rate: At lr=30 ") and "too high" in out
+    code, _, err = vit_command("train", "--set=training.epochs=2", f"--set=training.runs_dir={tmp_path}", "--set=training.tensorboard=false", capsys=capsys)
+    assert code == 0, err
+    (run,) = tmp_path.iterdir()
+    code, out, err = vit_command("doctor", str(run), "--set=training.epochs=20", capsys=capsys)
+    assert (code, err) == (0, "") and out.startswith("nothing found")
+
+
+def test_the_command_takes_a_run_or_a_preset(capsys):
+    code, out, err = vit_command("doctor", "runs/none", "--preset", "shapes", capsys=capsys)
+    assert code == 2 and not out and err == "vit: give a run or --preset, not both: a run has settings of its own\n"

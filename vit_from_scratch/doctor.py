@@ -182,8 +182,8 @@ _SAYINGS |= {
     ),
     "unbalanced": (
         "labels",
-        "{share:.0%} of the images are of class {name}, and so often is right "
-        "whoever answers nothing else.",
+        "{share:.0%} of the images are of class {name}: a model that always answers "
+        "{name} is right that often.",
         "Balance the classes, or judge by macro F1 instead of accuracy.",
     ),
 }
@@ -413,7 +413,8 @@ _SAYINGS |= {
         "Look for a root or log at 0.",
     ),
     "no gradient": (
-        "gradients", "{count} of {all} parameters never get one: {names}.",
+        "gradients",
+        "No gradient ever reaches {count} of {all} parameters: {names}.",
         "They are not used, or a detach, a no_grad or an argmax stands before them.",
     ),
     "lost on the way": (
