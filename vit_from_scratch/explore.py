@@ -14,13 +14,11 @@ import base64
 import html
 import json
 import math
-import re
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.resources import files
 from itertools import count
 from pathlib import Path
 
@@ -37,6 +35,7 @@ from .config import Config, preset, with_settings
 from .augment import Augment
 from .data import ImageData
 from .interpret import ablate_heads, logit_lens, pos_embed_similarity, record_attention, relevance, rollout
+from .page import export_html, read_static, without_imports
 from .patch_embedding import sincos_2d
 from .estimate import Estimate, estimate
 from .run import make_model, run
@@ -47,18 +46,11 @@ from .vit import ViT, evaluating
 _serial = count()
 
 
-def _asset(name: str) -> str:
-    "A file of the browser side, as text."
-    return (files("vit_from_scratch") / "static" / name).read_text(encoding="utf-8")
-
-
 def drawing_code(
     kind: str,  # which explorer
 ) -> str:
-    "The ES module that draws one kind of explorer: the shared tools, its own part, and what ties it to its host."
-    parts = re.split(r"^// -+ (\w+)$", _asset("explorer.js"), flags=re.MULTILINE)
-    named = dict(zip(parts[1::2], parts[2::2], strict=True))
-    return named["tools"] + named[kind] + named["hosts"]
+    "The ES module that draws one kind of explorer: the shared tools, what ties it to its host, and its own part."
+    return "".join(without_imports(name)[0] for name in ("tools.js", "hosts.js", f"{kind}.js"))
 
 
 def _as_json(state: dict) -> str:
@@ -74,13 +66,13 @@ def page_part(
     "Markup that shows an explorer without a kernel, anywhere in a page: style, place, script and data in one."
     place = f"vit-explorer-{next(_serial)}-{abs(hash(time.time_ns())):x}"
     script = f"{drawing_code(state['kind'])}\nmount(document.getElementById({place!r}), {_as_json(state)});"
-    return f'<style>{_asset("explorer.css")}</style><div id="{place}"></div><script type="module">{script}</script>'
+    return f'<style>{read_static("explorer.css")}</style><div id="{place}"></div><script type="module">{script}</script>'
 
 # %% ../nbs/10_explore.ipynb #b4ded77e
 class Explorer(anywidget.AnyWidget):
     "A widget whose data travel with it, so that it lives on in a page without a kernel."
 
-    _css = _asset("explorer.css")
+    _css = read_static("explorer.css")
     kind = traitlets.Unicode().tag(sync=True)
     title = traitlets.Unicode().tag(sync=True)
 
@@ -409,6 +401,7 @@ class ImageShelf:
         std: Sequence[float] | None = None,  # per channel; None: the model's own, or 1
     ):
         self.model, self.normalize = model, _normalizer(model, mean, std)
+        self.mean, self.std = (model.mean if mean is None else mean), (model.std if std is None else std)
         self.pixels = as_pixels(images, (model.patch_embed.in_channels, *model.patch_embed.image_size))
         self.labels = [-1] * len(self.pixels) if labels is None else [int(c) for c in torch.as_tensor(labels).flatten()]
         if len(self.labels) != len(self.pixels):
@@ -487,6 +480,17 @@ class AttentionExplorer(AttentionView):
             with ablate_heads(self.shelf.model, [tuple(pair) for pair in self.ablated]):
                 found = relevance_bytes(self.shelf.model, self.shelf.one(index), [target])[str(target)]
             self.send({"type": "relevance", "index": index, "target": target}, [found["q"], found["scale"]])
+        elif message["type"] == "page":
+            try:
+                text = f"Written beside the notebook: {self.to_live_html('vit_page.html')}"
+            except (ValueError, OSError) as error:
+                text = f"Not written: {error}."
+            self.send({"type": "page", "text": text})
+
+    def to_live_html(self, path: str | Path) -> Path:  # the file to write
+        "Write a page that runs the model itself, on these images and the reader's own, without a kernel."
+        known = dict(classes=self.info["classes"], mean=self.shelf.mean, std=self.shelf.std)
+        return export_html(self.shelf.model, self.shelf.pixels, path, self.shelf.labels, **known)
 
     def add_image(self, rgb: np.ndarray) -> None:  # uint8 `(H, W, 3)`, of the model's size
         "Add a picture, as *Use your own picture* does, and show it."

@@ -56,11 +56,11 @@ def pack_model(
     K = model.arguments["num_classes"]
     classes = [str(c) for c in model.classes or [f"class {i}" for i in range(K)]]
     known = {"arguments": model.arguments, "classes": classes}
-    known |= {key: _as_list(getattr(model, key)) for key in ("mean", "std")}
+    known |= {key: as_list(getattr(model, key)) for key in ("mean", "std")}
     return known | {"tensors": tensors, "bytes": b"".join(parts)}
 
 
-def _as_list(values) -> list[float] | None:
+def as_list(values) -> list[float] | None:
     "Statistics of the pixels as plain numbers."
     return None if values is None else torch.as_tensor(values).flatten().tolist()
 
@@ -94,18 +94,18 @@ def read_static(name: str) -> str:
 MODEL_PARTS = ("vit.js", "readings.js", "worker.js")
 
 
-def _without_imports(name: str) -> tuple[str, list[str]]:
-    "A module's code as it can stand inside a function, and the names it exported."
+def without_imports(name: str) -> tuple[str, list[str]]:
+    "A module without imports and exports, to be joined with others, and the names it exported."
     code = re.sub(r"^import .*?;\n", "", read_static(name), flags=re.M | re.S)
     exported = re.findall(r"^export (?:async )?(?:function|const|class) (\w+)", code, re.M)
-    return re.sub(r"^export ", "", code, flags=re.M), exported
+    return re.sub(r"^export (?!default)", "", code, flags=re.M), exported
 
 
 def model_script() -> str:
     "The model as a JavaScript function `vitModule` that returns what its modules export."
     code, names = "", []
     for part in MODEL_PARTS:
-        text, exported = _without_imports(part)
+        text, exported = without_imports(part)
         code, names = code + text, names + exported
     return f"function vitModule() {{\n{code}return {{ {', '.join(names)} }};\n}}\n"
 
@@ -118,7 +118,7 @@ LIVE_PARTS = (
 def live_script() -> str:
     "Model and explorer as one classic script; it defines `mountLive(element, data)` for the page."
     names = re.search(r"return (\{ [^}]* \});\n\}\n$", model_script())[1]
-    parts = "".join(_without_imports(part)[0] for part in LIVE_PARTS)
+    parts = "".join(without_imports(part)[0] for part in LIVE_PARTS)
     worker = "`(${vitModule})().serveRequests(self);`"
     start = f"globalThis.mountLive = (element, data) => mount(element, data, {worker});\n"
     parts = parts.replace("function mountLive(", "function mount(")
@@ -198,10 +198,15 @@ def export_html(
     labels: Sequence[int] | Tensor | None = None,  # true classes of the images
     title: str = "A Vision Transformer to look into",  # of the page
     precision: str = "float16",  # of the weights: "float32", "float16" or "int8"
+    classes: Sequence[str] | None = None,  # names; None: the model's own
+    mean: Sequence[float] | None = None,  # per channel, of pixels in [0, 1]; None: the model's own
+    std: Sequence[float] | None = None,  # per channel; None: the model's own
 ) -> Path:
     "Write one file that runs the model in a browser, from disk and without network, on these pictures and the reader's own."
     _check_size(model)
-    data = {"title": title, "hash": True, "tour": True, "models": [pack_model(model, precision)]}
+    given = {"classes": classes and list(classes), "mean": as_list(mean), "std": as_list(std)}
+    packed = pack_model(model, precision) | {key: value for key, value in given.items() if value is not None}
+    data = {"title": title, "hash": True, "tour": True, "models": [packed]}
     data |= {"images": pack_images(model, images, labels)}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

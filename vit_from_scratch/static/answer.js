@@ -1,5 +1,5 @@
 // What the model answers, how that changed, and what it would have answered after each block.
-import { choice, h, percent, points, refill, scheduler, setText, speaker } from "./tools.js";
+import { h, percent, points, refill, scheduler, setText, speaker } from "./tools.js";
 import { help } from "./words.js";
 
 const INKS = [
@@ -78,7 +78,8 @@ export function answerView(lab) {
     );
     setText(
       time,
-      `${model.K} classes and no others: to this model everything is one of them. Computed in your browser in ${Math.round(lab.milliseconds)} ms.`,
+      `${model.K} classes and no others: to this model everything is one of ` +
+        `them. Computed in your browser in ${Math.round(lab.milliseconds)} ms.`,
     );
     sr.say(verdict.textContent);
   }
@@ -116,12 +117,13 @@ export function lensView(lab) {
       lines = Array.from({ length: L + 1 }, (_, depth) => lab.lensAt(depth, token));
     const best = lines.map((p) => p.indexOf(Math.max(...p))),
       shown = [...new Set([...best, lab.about()])].slice(0, 7);
+    const when = (depth) => (depth ? `after block ${depth - 1}` : "before block 0");
     const name = `What the head reads from ${lab.tokenName(token)} after each block`;
     const chart = node("svg", {
       viewBox: `0 0 ${width} ${height}`,
       class: "vfs-chart",
       role: "img",
-      "aria-label": `${name}: ${best.map((k, depth) => `${depth ? `after block ${depth - 1}` : "before block 0"} ${model.classes[k]}`).join(", ")}`,
+      "aria-label": `${name}: ${best.map((k, depth) => `${when(depth)} ${model.classes[k]}`).join(", ")}`,
     });
     for (const p of [0, 0.5, 1])
       chart.append(
@@ -166,7 +168,8 @@ export function lensView(lab) {
       note,
       turn > L
         ? ""
-        : `Read at ${lab.tokenName(token)}: “${model.classes[best[L]]}” leads ${turn ? `from block ${turn - 1} on` : "from the start"}.`,
+        : `Read at ${lab.tokenName(token)}: “${model.classes[best[L]]}” ` +
+            `leads ${turn ? `from block ${turn - 1} on` : "from the start"}.`,
     );
   }
   const redraw = scheduler(draw);

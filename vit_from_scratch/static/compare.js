@@ -1,5 +1,5 @@
 // Compare: what was kept as A beside what is shown now as B, on one colour scale, and the signed difference.
-import { toCanvas } from "./picture.js";
+import { scaleTop, toCanvas } from "./picture.js";
 import { button, cellUnder, choice, colourOf, frame, h, number, percent, refill, scheduler, setText } from "./tools.js";
 
 // What the explorer shows now, in numbers and words.
@@ -12,7 +12,8 @@ function taken(lab) {
       ? `attention, block ${lab.block()}, ${state.head === "mean" ? "mean of heads" : `head ${state.head}`}`
       : state.method === "lens"
         ? `lens after block ${lab.block()}, ${model.classes[lab.about()]}`
-        : `${state.method}${state.method === "relevance" ? ` for ${model.classes[lab.about()]}` : ""} to block ${lab.block()}`;
+        : `${state.method}${state.method === "relevance" ? ` for ${model.classes[lab.about()]}` : ""} ` +
+          `to block ${lab.block()}`;
   if (off) changed.push(`${off} switched off`);
   if (state.hidden.length)
     changed.push(`${state.hidden.length} ${state.hidden.length === 1 ? "patch" : "patches"} hidden`);
@@ -32,6 +33,7 @@ function taken(lab) {
     model,
     pixels: lab.seen(),
     values: lab.values().slice(model.prefix),
+    top: scaleTop(lab, lab.values().subarray(model.prefix)) || 1,
     probabilities: lab.result.probabilities.slice(),
   };
 }
@@ -116,7 +118,7 @@ export function compareView(lab) {
     const now = taken(lab);
     if (kept.values.length !== now.values.length)
       return setText(note, "A and B have different grids of patches: there is no patch-by-patch comparison.");
-    const largest = Math.max(...kept.values, ...now.values) || 1,
+    const largest = Math.max(kept.top, now.top),
       difference = now.values.map((value, n) => value - kept.values[n]),
       reach = Math.max(...difference.map(Math.abs)) || 1;
     paint(panels[0], kept.pixels, kept.values, (value) => [
@@ -140,7 +142,9 @@ export function compareView(lab) {
     const at = cell ?? Math.max(0, difference.map(Math.abs).indexOf(reach));
     setText(
       note,
-      `${cell === null ? "The largest difference is at" : "At"} ${lab.tokenName(at + lab.model.prefix)}: A ${number(kept.values[at], 4)}, B ${number(now.values[at], 4)}, difference ${number(difference[at], 4)}. A and B share one colour scale, from 0 to ${number(largest, 4)}.`,
+      `${cell === null ? "The largest difference is at" : "At"} ${lab.tokenName(at + lab.model.prefix)}: ` +
+        `A ${number(kept.values[at], 4)}, B ${number(now.values[at], 4)}, difference ` +
+        `${number(difference[at], 4)}. A and B share one colour scale, from 0 to ${number(largest, 4)}.`,
     );
     const order = Array.from(now.probabilities.keys())
       .sort(

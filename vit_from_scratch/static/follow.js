@@ -1,5 +1,6 @@
-// Follow one patch: the whole computation, stop by stop, with this picture's numbers; each number shows where it comes from.
-import { button, colourOf, h, number, refill, scheduler, setText, slider } from "./tools.js";
+// Follow one patch: the whole computation, stop by stop, with this picture's numbers; each number shows where it
+// comes from.
+import { button, colourOf, h, number, refill, scheduler, setText } from "./tools.js";
 import { erf } from "./vit.js";
 
 const DIGITS = 4,
@@ -8,7 +9,8 @@ const show = (x) => number(x, DIGITS);
 const part = (array, start, length) => array.subarray(start, start + length);
 const largestIndex = (values) => values.indexOf(Math.max(...values));
 
-// Where a number comes from: `terms` [[name, factor, factor, stop, index]…] are multiplied and added, `plus` [[name, value]…] added.
+// Where a number comes from: `terms` [[name, factor, factor, stop, index]…] are multiplied and added, `plus` [[name,
+// value]…] added.
 function product(x, xStart, inputs, weight, row, name, stop) {
   return Array.from({ length: inputs }, (_, j) => [`${name}[${j}]`, x[xStart + j], weight[row * inputs + j], stop, j]);
 }
@@ -16,13 +18,17 @@ function normed(x, start, width, i, gain, shift, eps) {
   const row = part(x, start, width),
     mean = row.reduce((a, b) => a + b, 0) / width;
   const variance = row.reduce((a, b) => a + (b - mean) ** 2, 0) / width;
-  return `(${show(row[i])} − mean ${show(mean)}) / √(variance ${show(variance)} + ${eps}) × ${show(gain[i])} + ${show(shift[i])}`;
+  return (
+    `(${show(row[i])} − mean ${show(mean)}) / √(variance ` +
+    `${show(variance)} + ${eps}) × ${show(gain[i])} + ${show(shift[i])}`
+  );
 }
 
-// The stops for one token, one that it looks at, one block and one head. Each: name, text, equation, values, explain(i).
+// The stops for one token, one that it looks at, one block and one head. Each: name, text, equation, values,
+// explain(i).
 export function followStops(lab, token, target, block, head) {
   const { model, result } = lab,
-    { D, d, T, K, C, P, N, L, prefix, hidden: width, eps, weights: w, columns } = model;
+    { D, d, T, C, P, N, L, prefix, hidden: width, eps, weights: w, columns } = model;
   const b = result.blocks[block],
     name = `blocks.${block}`,
     n = token - prefix,
@@ -44,7 +50,8 @@ export function followStops(lab, token, target, block, head) {
       "pixels",
       "Pixels",
       "patchify",
-      `${who} is ${P} × ${P} pixels in ${C} ${C === 1 ? "channel" : "channels"}: ${length} numbers, brought to the scale that the model was trained on.`,
+      `${who} is ${P} × ${P} pixels in ${C} ${C === 1 ? "channel" : "channels"}: ` +
+        `${length} numbers, brought to the scale that the model was trained on.`,
       "p = (byte / 255 − mean) / std",
       part(result.patches, n * length, length),
       "p",
@@ -54,7 +61,9 @@ export function followStops(lab, token, target, block, head) {
           x = (n % columns) * P + (i % P);
         const byte = bytes[(y * model.W + x) * C + c];
         return {
-          text: `pixel row ${y}, column ${x}, channel ${c}: (${byte} / 255 − ${show(model.mean?.[c] ?? 0)}) / ${show(model.std?.[c] ?? 1)}`,
+          text:
+            `pixel row ${y}, column ${x}, channel ${c}: (${byte} / 255 − ` +
+            `${show(model.mean?.[c] ?? 0)}) / ${show(model.std?.[c] ?? 1)}`,
         };
       },
     );
@@ -150,7 +159,9 @@ export function followStops(lab, token, target, block, head) {
       q.map((value, i) => (value * k[i]) / sqrt),
       "q·k/√d",
       (i) => ({
-        text: `q[${i}] × k[${i}] / √${d} = ${show(q[i])} × ${show(k[i])} / ${show(sqrt)}; all ${d} such products add up to ${show(score)}`,
+        text:
+          `q[${i}] × k[${i}] / √${d} = ${show(q[i])} × ${show(k[i])} / ` +
+          `${show(sqrt)}; all ${d} such products add up to ${show(score)}`,
       }),
       "sum",
     );
@@ -244,7 +255,8 @@ export function followStops(lab, token, target, block, head) {
       "output",
       "Block done",
       "EncoderBlock",
-      `What they found is added again: the token leaves block ${block}${block + 1 < L ? ` and goes into block ${block + 1}` : ""}.`,
+      `What they found is added again: the token leaves block ` +
+        `${block}${block + 1 < L ? ` and goes into block ${block + 1}` : ""}.`,
       "z″ = z′ + W m + bias",
       part(b.output, at, D),
       "z″",
@@ -264,7 +276,8 @@ export function followStops(lab, token, target, block, head) {
     "Readout",
     "ViT",
     cls
-      ? "After the last block only CLS is read, through one more LayerNorm. All that this patch found out has to have gone through it."
+      ? "After the last block only CLS is read, through one more LayerNorm. " +
+          "All that this patch found out has to have gone through it."
       : `After the last block, and one more LayerNorm, the ${N} patches are averaged.`,
     cls ? "r = LayerNorm(z of CLS)" : "r = mean of LayerNorm(z)",
     result.pooled,
@@ -457,7 +470,8 @@ export function followView(lab, lessons = {}) {
       h(
         "p",
         { class: "vfs-quiet" },
-        `${current.values.length} numbers, blue below zero, red above; point at one (or use the arrow keys) to see where it comes from.`,
+        `${current.values.length} numbers, blue below zero, red above; ` +
+          `point at one (or use the arrow keys) to see where it comes from.`,
       ),
       origin(current, index, go),
       h(
@@ -470,7 +484,8 @@ export function followView(lab, lessons = {}) {
     );
     setText(
       chosen,
-      `Following ${lab.tokenName(token)}, which looks at ${lab.tokenName(target)}, in block ${block}, head ${head()}. Choose others in the picture and on the wall.`,
+      `Following ${lab.tokenName(token)}, which looks at ${lab.tokenName(target)}, in ` +
+        `block ${block}, head ${head()}. Choose others in the picture and on the wall.`,
     );
   }
   const chosen = h("p", {}),

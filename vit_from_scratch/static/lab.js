@@ -1,4 +1,5 @@
-// The state of a live explorer: which picture, changed how, read by which model with what switched off, and what came out.
+// The state of a live explorer: which picture, changed how, read by which model with what switched off, and what came
+// out.
 import { normalise } from "./vit.js";
 import { answerRow, logitLens, meanOfHeads, rollout } from "./readings.js";
 
@@ -92,7 +93,10 @@ export function makeLab(engine, models, images) {
     const { prefix, columns, pool } = lab.model;
     if (token < 0) return "mean of all patches";
     if (token >= prefix)
-      return `patch ${token - prefix} (row ${Math.floor((token - prefix) / columns)}, column ${(token - prefix) % columns})`;
+      return (
+        `patch ${token - prefix} (row ${Math.floor((token - prefix) / columns)}, ` +
+        `column ${(token - prefix) % columns})`
+      );
     return pool === "cls" && token === 0 ? "CLS" : `register ${token - (pool === "cls" ? 1 : 0) + 1}`;
   };
   lab.isOff = (block, head) => lab.state.off.some((pair) => pair[0] === block && pair[1] === head);

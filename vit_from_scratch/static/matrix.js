@@ -58,7 +58,8 @@ export function matrixView(lab) {
     const amount = lab.state.method === "relevance" ? values[at].toPrecision(3) : `${(100 * values[at]).toFixed(3)} %`;
     setText(
       caption,
-      `${name}. From ${lab.tokenName(at)}, ${lab.tokenName(source)} takes ${amount}${target === null ? ", the most of its row" : ""}. Each row has its own colour scale.`,
+      `${name}. From ${lab.tokenName(at)}, ${lab.tokenName(source)} takes ` +
+        `${amount}${target === null ? ", the most of its row" : ""}. Each row has its own colour scale.`,
     );
     if (cell !== null) sr.say(caption.textContent);
   }

@@ -1,14 +1,13 @@
-// The picture: what the model sees, with the chosen map on it; point at it, hide patches, draw, erase, bring your own.
+// The picture: what the model sees, with the chosen map on it; point at it, hide patches, draw, erase, bring your
+// own.
 import {
   button,
   cellUnder,
-  choice,
   colourOf,
   colours,
   frame,
   h,
   percent,
-  refill,
   scheduler,
   setText,
   speaker,
@@ -20,7 +19,8 @@ const TOOLS = [
   [
     "look",
     "Look",
-    "A click chooses the patch that looks; a second click on another one, with Shift or Enter, chooses what it looks at.",
+    "A click chooses the patch that looks; a second click on " +
+      "another one, with Shift or Enter, chooses what it looks at.",
   ],
   ["hide", "Hide", "A click hides a patch behind the mean colour, or shows it again."],
   ["draw", "Draw", "Draw on the picture; the model reads it at once."],
@@ -41,7 +41,8 @@ export function toCanvas(model, pixels, canvas = document.createElement("canvas"
   return canvas;
 }
 
-// Anything that can be drawn, cut to the middle and scaled to the model's size: bytes (H, W, C). Transparent is white.
+// Anything that can be drawn, cut to the middle and scaled to the model's size: bytes (H, W, C). Transparent is
+// white.
 export function toPixels(model, source, width, height) {
   const { C, H, W } = model,
     scale = Math.min(width / W, height / H),
@@ -76,6 +77,14 @@ export function toPixels(model, source, width, height) {
   return out;
 }
 
+// The end of the colour scale. Attention that is spread evenly, 1/T each, stays in its lowest quarter and looks even.
+export function scaleTop(lab, values) {
+  const { method } = lab.state,
+    largest = Math.max(...values);
+  if (method === "lens") return 1;
+  return method === "relevance" ? largest : Math.max(largest, 4 / lab.model.T);
+}
+
 export function pictureView(lab, say) {
   const { model } = lab,
     { rows, columns, H, W, P, C, prefix } = model,
@@ -89,8 +98,8 @@ export function pictureView(lab, say) {
   Object.assign(canvas, { width: W * zoom, height: H * zoom });
   const legend = h("canvas", { class: "vfs-legend", width: 256, height: 1, "aria-hidden": "true" }),
     most = h("span"),
-    even = h("span", { class: "vfs-even" });
-  const legendBox = h("div", { class: "vfs-legend-box" }, legend, h("i", { class: "vfs-even-mark" }));
+    even = h("span", { class: "vfs-uniform" });
+  const legendBox = h("div", { class: "vfs-scale-box" }, legend, h("i", { class: "vfs-uniform-mark" }));
   const small = h("canvas", { class: "vfs-small", role: "img", "aria-label": "The picture as the model reads it" });
   const caption = h("p", { class: "vfs-caption" }),
     chips = h("div", { class: "vfs-buttons vfs-chips" });
@@ -113,7 +122,7 @@ export function pictureView(lab, say) {
     const at = (n) => [(n % columns) * w, Math.floor(n / columns) * v];
     if (lab.result && looking) {
       const values = lab.values({ token: pointed() }).subarray(prefix),
-        largest = state.method === "lens" ? 1 : Math.max(...values);
+        largest = scaleTop(lab, values);
       values.forEach((value, n) => {
         ctx.globalAlpha = largest ? 0.82 * (value / largest) : 0;
         ctx.fillStyle = colourOf("viridis", value, 0, largest);
@@ -150,8 +159,11 @@ export function pictureView(lab, say) {
       lens: `logit lens after block ${block}: probability of “${model.classes[lab.about()]}” at each patch`,
     }[state.method];
     setText(most, state.method === "relevance" ? largest.toPrecision(2) : percent(largest));
-    legendBox.classList.toggle("vfs-even-shown", ["attention", "rollout"].includes(state.method) && uniform < largest);
-    legendBox.style.setProperty("--even", uniform / (largest || 1));
+    legendBox.classList.toggle(
+      "vfs-uniform-shown",
+      ["attention", "rollout"].includes(state.method) && uniform < largest,
+    );
+    legendBox.style.setProperty("--uniform", uniform / (largest || 1));
     setText(
       even,
       ["attention", "rollout"].includes(state.method) ? `mark: ${percent(uniform)}, if all tokens were equal` : "",
@@ -164,7 +176,9 @@ export function pictureView(lab, say) {
       state.target === null || state.method === "lens"
         ? ""
         : ` From ${lab.tokenName(state.target)} it takes ${exact(lab.values({ token })[state.target])}.`;
-    const text = `${state.method === "lens" ? "" : `${lab.tokenName(token)}: `}${how}; most, ${amount} ${lab.tokenName(best)}.${chosen}`;
+    const text =
+      `${state.method === "lens" ? "" : `${lab.tokenName(token)}: `}${how}; ` +
+      `most, ${amount} ${lab.tokenName(best)}.${chosen}`;
     setText(caption, text[0].toUpperCase() + text.slice(1));
     sr.say(caption.textContent);
   }
@@ -311,7 +325,8 @@ function ownPicture(lab, say) {
       const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
       lab.addPicture(toPixels(model, bitmap, bitmap.width, bitmap.height));
       say(
-        `Your picture, cut to the middle and scaled to ${model.W} × ${model.H} pixels, as the model reads it. It stays in this page.`,
+        `Your picture, cut to the middle and scaled to ${model.W} × ` +
+          `${model.H} pixels, as the model reads it. It stays in this page.`,
       );
     } catch {
       say(`${file.name ? `“${file.name}”` : "This"} cannot be read as a picture: try a JPEG, PNG, GIF or WebP file.`);

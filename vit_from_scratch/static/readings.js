@@ -14,7 +14,8 @@ export function logitLens(model, result) {
   });
 }
 
-// The class token's row of a (T, T) matrix, or the mean of the patches' rows where the answer is read from their mean.
+// The class token's row of a (T, T) matrix, or the mean of the patches' rows where the answer is read from their
+// mean.
 export function answerRow(model, matrix) {
   const { T, prefix, N } = model;
   if (model.pool === "cls") return matrix.slice(0, T);
@@ -162,8 +163,8 @@ export function attentionGradients(model, result, target, { off = [] } = {}) {
   return gradients;
 }
 
-// Gradient times attention, positive part, added up through the blocks (Chefer et al. 2021, equations 5 and 6): one (T, T)
-// matrix after each block, without the identity that it starts from.
+// Gradient times attention, positive part, added up through the blocks (Chefer et al. 2021, equations 5 and 6): one
+// (T, T) matrix after each block, without the identity that it starts from.
 export function relevance(model, result, target, options = {}) {
   const { T, h } = model,
     gradients = attentionGradients(model, result, target, options);

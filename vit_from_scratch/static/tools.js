@@ -2,6 +2,9 @@
 
 const STOPS = {
   viridis: "44015448186a472d7b4240863b528b33638d2c728e26828e21918c1fa08828ae803fbc735ec96284d44baddc30d8e219fde725",
+  magma: "0000040a08221d114736106b51127c6a1c818326819c2e7fb73779d0416fe75263f56b5cfc8961fea772fec488fde2a3fcfdbf",
+  cividis: "00224e002e6a1a386f32436d434e6c535a6d61656f6f70737d7c788c88789b9476aba072bcae6ccdbb63dec958f0d846fee838",
+  grey: "0000001313132525253c3c3c525252636363737373858585979797aaaaaabebebeccccccdadadae5e5e5f0f0f0f8f8f8ffffff",
   redblue: "0530611752902a71b23f8ec06bacd19bc9e0c2ddece0ecf3f7f6f6fbe5d8fbccb4f5aa89e48066d05548ba2832930e2667001f",
 };
 const tables = {};
@@ -169,4 +172,63 @@ export function frame(ctx, x, y, width, height, colour = "#fff", weight = 1) {
     ctx.strokeStyle = ink;
     ctx.strokeRect(x + 2 * weight, y + 2 * weight, width - 4 * weight, height - 4 * weight);
   }
+}
+
+// Colours of lines that lie over each other.
+export const LINES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b07c00", "#5d8fd6", "#8a6bc9", "#7a7a7a"];
+
+// Binary traits arrive as DataView; saved pages hold base64.
+export function bytes(value) {
+  if (!value) return new Uint8Array(0);
+  if (value.$b64 !== undefined) return Uint8Array.from(atob(value.$b64), (c) => c.charCodeAt(0));
+  if (value.buffer) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  return new Uint8Array(value);
+}
+export const floats = (value) => new Float32Array(bytes(value).slice().buffer);
+export const words = (value) => new Uint16Array(bytes(value).slice().buffer);
+
+// A share read from bytes is known to half a step: print no digit that the step would change.
+export function roughly(x, error) {
+  if (x < error && error >= 0.00005) return `under ${percent(error)}`;
+  const digits = Math.max(0, Math.min(2, Math.floor(-Math.log10(100 * Math.max(error, 1e-9)))));
+  return `${(100 * x).toFixed(digits)} %`;
+}
+
+// A large number as people say it: 1.60 M.
+export function short(x) {
+  for (const [unit, size] of [
+    ["G", 1e9],
+    ["M", 1e6],
+    ["k", 1e3],
+  ])
+    if (Math.abs(x) >= 0.9995 * size) return `${(x / size).toPrecision(3)} ${unit}`;
+  return `${+x.toPrecision(3)} `;
+}
+
+// RGB bytes to a canvas.
+export function picture(rgb, width, height, canvas = document.createElement("canvas")) {
+  canvas.width = width;
+  canvas.height = height;
+  const ctx = canvas.getContext("2d"),
+    data = ctx.createImageData(width, height);
+  for (let i = 0, n = width * height; i < n; i++) {
+    data.data[4 * i] = rgb[3 * i];
+    data.data[4 * i + 1] = rgb[3 * i + 1];
+    data.data[4 * i + 2] = rgb[3 * i + 2];
+    data.data[4 * i + 3] = 255;
+  }
+  ctx.putImageData(data, 0, 0);
+  return canvas;
+}
+
+// Give the reader a canvas as a PNG file.
+export function save(canvas, name) {
+  canvas.toBlob((blob) => {
+    const url = URL.createObjectURL(blob),
+      link = h("a", { href: url, download: name });
+    document.body.append(link);
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
+  });
 }

@@ -1,4 +1,5 @@
-// Eight stops that ask something; the reader answers by doing it. Every number in a reply is computed when it is said.
+// Eight stops that ask something; the reader answers by doing it. Every number in a reply is computed when it is
+// said.
 import { button, h, number, percent, refill, scheduler } from "./tools.js";
 
 const FRESH = { hidden: [], off: [], skip: [], order: 0, target: null, method: "attention", about: -1, tool: "look" };
@@ -46,13 +47,15 @@ const named = (lab, k) => `“${lab.model.classes[k]}”`;
 function tourStops(lab, data) {
   const first = { ...FRESH, image: data.first ?? 0 },
     { N, P, L } = lab.model,
-    answerer = lab.tokenName(lab.answerToken());
+    answerer = lab.tokenName(lab.answerToken()),
+    oneToken = lab.model.pool === "cls" ? ", but from one extra token without a place in the picture" : " one by one";
   const stops = [
     {
       title: "What does it see?",
       setup: { ...first, token: null, block: null, head: "mean" },
       ask: () =>
-        `This picture is ${N} patches of ${P} × ${P} pixels. The model says ${said(lab)}. Click a patch that you would look at.`,
+        `This picture is ${N} patches of ${P} × ${P} pixels. The ` +
+        `model says ${said(lab)}. Click a patch that you would look at.`,
       reply: () =>
         lab.state.token === null
           ? [false, ""]
@@ -62,7 +65,8 @@ function tourStops(lab, data) {
       title: "A head has a habit",
       setup: { ...first, head: "mean", block: 0 },
       ask: () =>
-        "Each tile is one head. Some heads do the same whatever the picture shows. Find a head whose patches look to the left: click tiles, then point at several patches.",
+        "Each tile is one head. Some heads do the same whatever the picture shows. Find a " +
+        "head whose patches look to the left: click tiles, then point at several patches.",
       reply: () => {
         const { state } = lab,
           block = lab.result.blocks[lab.block()];
@@ -70,7 +74,9 @@ function tourStops(lab, data) {
         const all = everyHead(lab),
           mine = sideways(lab.model, block.weights, state.head),
           good = all.slice(0, 3).some(({ b, k }) => b === lab.block() && k === state.head);
-        const side = `in block ${lab.block()}, head ${state.head}, patches look ${number(Math.abs(mine), 2)} patches to the ${mine < 0 ? "left" : "right"} on average`;
+        const side =
+          `in block ${lab.block()}, head ${state.head}, patches look ` +
+          `${number(Math.abs(mine), 2)} patches to the ${mine < 0 ? "left" : "right"} on average`;
         return good
           ? [true, `Yes: ${side}. Only two or fewer of the ${all.length} heads look further left.`]
           : [false, `Not yet: ${side}. Others look further left.`];
@@ -80,7 +86,8 @@ function tourStops(lab, data) {
       title: "The one that answers",
       setup: { ...first, token: lab.model.prefix + Math.floor(N / 2), block: L - 1, head: "mean" },
       ask: () =>
-        `The answer is not read from the patches that you clicked${lab.model.pool === "cls" ? ", but from one extra token without a place in the picture" : " one by one"}. Choose it below the picture, and look where it looks.`,
+        `The answer is not read from the patches that you clicked${oneToken}. ` +
+        `Choose it below the picture, and look where it looks.`,
       reply: () =>
         lab.state.token === null || lab.state.token === lab.answerToken()
           ? [true, `This is ${answerer}: all that the model can answer with has arrived here, block by block.`]
@@ -90,7 +97,8 @@ function tourStops(lab, data) {
       title: "When does it know?",
       setup: { ...first, token: null, block: 0, head: "mean" },
       ask: () =>
-        `The lines show what would be answered after each block. Choose the block after which ${named(lab, lab.winner())} leads for good.`,
+        `The lines show what would be answered after each block. Choose ` +
+        `the block after which ${named(lab, lab.winner())} leads for good.`,
       reply: () => {
         const turn = Math.max(0, turningBlock(lab)),
           block = lab.state.block ?? L - 1;
@@ -110,7 +118,8 @@ function tourStops(lab, data) {
       title: "What does it need?",
       setup: { ...first, token: null, block: null, head: "mean", tool: "hide" },
       ask: () =>
-        `Attention shows where it looks; hiding shows what it needs. Guess how many of the ${N} patches it takes, then hide patches until the answer changes.`,
+        `Attention shows where it looks; hiding shows what it needs. Guess how many ` +
+        `of the ${N} patches it takes, then hide patches until the answer changes.`,
       reply: () =>
         !lab.state.hidden.length
           ? [false, ""]
@@ -130,7 +139,8 @@ function tourStops(lab, data) {
               true,
               changedMind(lab)
                 ? `It now says ${said(lab)}: where a patch stands matters to this model.`
-                : `It still says ${said(lab)}: on this picture a bag of patches is enough. Shuffle again to see whether that was luck.`,
+                : `It still says ${said(lab)}: on this picture a bag of patches ` +
+                  `is enough. Shuffle again to see whether that was luck.`,
             ],
     },
     {
@@ -154,14 +164,18 @@ function tourStops(lab, data) {
     title: "A puzzle",
     setup,
     ask: () =>
-      `The label of this picture is ${named(lab, label)}, and the model says ${named(lab, before(lab))}. Why? The map shows which patches speak for ${named(lab, lab.about())}. Hide some of them, and see what it says without.`,
+      `The label of this picture is ${named(lab, label)}, and the model says ${named(lab, before(lab))}. ` +
+      `Why? The map shows which patches speak for ${named(lab, lab.about())}. ` +
+      `Hide some of them, and see what it says without.`,
     reply: () => {
       if (!lab.state.hidden.length) return [false, ""];
       if (!changedMind(lab)) return [false, `${lab.state.hidden.length} hidden: still ${said(lab)}.`];
       const right = lab.winner() === label;
       return [
         true,
-        `Without ${lab.state.hidden.length === 1 ? "that patch" : `those ${lab.state.hidden.length} patches`} it says ${said(lab)}${right ? ", the label" : ""}. So ${named(lab, before(lab))} hung on what you hid. Now try your own picture.`,
+        `Without ${lab.state.hidden.length === 1 ? "that patch" : `those ${lab.state.hidden.length} patches`} ` +
+          `it says ${said(lab)}${right ? ", the label" : ""}. So ` +
+          `${named(lab, before(lab))} hung on what you hid. Now try your own picture.`,
       ];
     },
   });

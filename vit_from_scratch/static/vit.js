@@ -1,6 +1,6 @@
-// The forward pass of vit_from_scratch's Vision Transformer in plain JavaScript: the same sums as the Python beside it
-// in nbs/workshop/page.ipynb, every intermediate number kept. Matrices are Float32Array, row by row; the names are those
-// of the Python: T tokens, D width, h heads, d head width, N patches of P × P pixels, K classes.
+// The forward pass of vit_from_scratch's Vision Transformer in plain JavaScript: the same sums as the Python beside
+// it in nbs/workshop/page.ipynb, every intermediate number kept. Matrices are Float32Array, row by row; the names are
+// those of the Python: T tokens, D width, h heads, d head width, N patches of P × P pixels, K classes.
 
 // ------------------------------------------------------------------------------------------------ weights
 export function decodeBase64(text) {
@@ -16,7 +16,8 @@ export function halfToFloat(bits) {
   return exponent === 31 ? (fraction ? NaN : sign * Infinity) : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
-// A packed model holds `arguments` (those of the Python ViT), `tensors` [[name, shape, kind, first byte], …] and `bytes`.
+// A packed model holds `arguments` (those of the Python ViT), `tensors` [[name, shape, kind, first byte], …] and
+// `bytes`.
 export function unpackModel(packed) {
   const bytes = typeof packed.bytes === "string" ? decodeBase64(packed.bytes) : packed.bytes,
     weights = {};
@@ -41,7 +42,8 @@ export function unpackModel(packed) {
   return describeModel({ ...packed, bytes: null }, weights);
 }
 
-// The same model before training: matrices and tokens drawn from N(0, std) cut at two deviations, biases zero, norms one.
+// The same model before training: matrices and tokens drawn from N(0, std) cut at two deviations, biases zero, norms
+// one.
 export function freshModel(model, seed) {
   const weights = {};
   let state = seed;
@@ -172,7 +174,8 @@ export function softmaxRows(x, rows, width) {
   return y;
 }
 
-// The error function to 1.2e-7 (Press et al., Numerical Recipes, section 6.2), and GELU with it (Hendrycks & Gimpel 2016).
+// The error function to 1.2e-7 (Press et al., Numerical Recipes, section 6.2), and GELU with it (Hendrycks & Gimpel
+// 2016).
 const ERFC = [
   0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418, 0.37409196, 1.00002368,
   -1.26551223,

@@ -111,7 +111,7 @@ export function wallView(lab) {
     block.set(lab.block());
   }
   function paintWall() {
-    // each tile has its own scale: white-yellow is the most that this head takes from one patch
+    // each tile has its own scale, so wide that attention spread evenly looks even
     const ctx = canvas.getContext("2d"),
       table = colours("viridis"),
       data = ctx.createImageData(canvas.width, canvas.height),
@@ -119,7 +119,7 @@ export function wallView(lab) {
     for (let b = 0; b < L; b++)
       for (let k = 0; k < heads; k++) {
         const values = lab.values({ token, block: b, head: k, method: "attention" }).subarray(prefix),
-          largest = Math.max(...values) || 1;
+          largest = Math.max(4 / lab.model.T, ...values);
         values.forEach((value, n) => {
           const x = b * (columns + 1) + (n % columns),
             y = k * (rows + 1) + Math.floor(n / columns),

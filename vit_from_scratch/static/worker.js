@@ -1,4 +1,5 @@
-// The model beside the page: it runs in a worker, so that the page stays responsive, or in the page where there is none.
+// The model beside the page: it runs in a worker, so that the page stays responsive, or in the page where there is
+// none.
 import { forward, freshModel, unpackModel } from "./vit.js";
 import { relevance } from "./readings.js";
 
