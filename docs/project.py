@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, PACKAGE = ROOT / "nbs", ROOT / "vit_from_scratch"
 EXECUTED, SITE = ROOT / "_build" / "executed", ROOT / "_build" / "site"
 WORKSHOP = (  # in the order of the menu
-    "settings", "shapes", "ladder", "datasets", "weights", "hardware", "loaders", "checkpoints", "callbacks", "estimates", "runs", "page", "doctor", "command_line",
-    "attention_options", "exercises",
+    "settings", "shapes", "ladder", "datasets", "batches", "weights", "hardware", "loaders", "checkpoints", "callbacks",
+    "estimates", "runs", "page", "doctor", "command_line", "attention_options", "exercises",
 )  # fmt: skip
 
 
