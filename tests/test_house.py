@@ -28,7 +28,7 @@ MAY_IMPORT = {  # module: those that it may import, and with them all that these
     "ladder": ("vit", "shapes"),
     "data": ("shapes", "augment", "hardware"),
     "optim": ("config", "hardware"),
-    "checkpoint": ("config", "vit", "weights", "optim"),
+    "checkpoint": ("config", "vit", "weights", "optim", "batches"),
     "loaders": ("data", "augment", "config", "hardware", "vit"),
     "callbacks": ("checkpoint", "loaders", "config"),
     "train": ("optim", "hardware", "checkpoint", "callbacks", "loaders", "data", "batches", "config", "augment", "vit"),

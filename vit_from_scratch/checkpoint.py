@@ -30,6 +30,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
+from .batches import BatchCheck
 from .config import Config, ModelSettings, config_from_json, config_json, with_settings
 from .optim import explain_divergence, set_rates
 from .vit import ViT
@@ -555,10 +556,11 @@ def make_meters(
     device: torch.device,
     together: bool = False,  # add up what several processes have measured
 ) -> nn.Module:
-    "The torchmetrics meters of an evaluation."
-    from torchmetrics import MeanMetric, MetricCollection, classification
+    "The torchmetrics meters of an evaluation, and the counts of what cannot be measured."
+    from torchmetrics import MeanMetric, MetricCollection, SumMetric, classification
 
     ask = dict(num_classes=num_classes, validate_args=False, sync_on_compute=together)
+    count = dict(nan_strategy="disable", sync_on_compute=together)  # looking for NaN would wait for the device
     meters = MetricCollection({
         "accuracy": classification.MulticlassAccuracy(average="micro", **ask),
         "precision": classification.MulticlassPrecision(average="macro", **ask),
@@ -566,7 +568,8 @@ def make_meters(
         "f1": classification.MulticlassF1Score(average="macro", **ask),
         "confusion": classification.MulticlassConfusionMatrix(**ask),
     })  # fmt: skip
-    return nn.ModuleDict({"figures": meters, "loss": MeanMetric(sync_on_compute=together)}).to(device)
+    faults = nn.ModuleList(SumMetric(**count) for _ in BatchCheck.FAULTS)
+    return nn.ModuleDict({"figures": meters, "loss": MeanMetric(**count), "faults": faults}).to(device)
 
 # %% ../nbs/workshop/checkpoints.ipynb #d08a9008
 @dataclass
