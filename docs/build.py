@@ -57,7 +57,8 @@ def main() -> None:
     vendor.serve(BUILD / "static" / "vendor")
     size = front.write_scripts(BUILD / "static" / "front")
     prepare.prepare(pages, BUILD / "extra", project.links(arguments.user), front.home_part(size))
-    (BUILD / "extra" / "explore.html").write_text(front.explore_page(size), encoding="utf-8")
+    for name, text in {"explore.html": front.explore_page(size), "training.html": front.training_page()}.items():
+        (BUILD / "extra" / name).write_text(text, encoding="utf-8")
     for folder in (site, BUILD / "doctrees"):
         shutil.rmtree(folder, ignore_errors=True)
     if sphinx(pages, site):

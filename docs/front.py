@@ -6,8 +6,8 @@ import prepare
 import project
 import torch
 
-from vit_from_scratch.data import load_samples
-from vit_from_scratch.page import PAGE_STYLE, as_json, live_script, pack_images, pack_model, read_static, unpack_model
+from vit_from_scratch.data import load_data, load_samples
+from vit_from_scratch.page import PAGE_STYLE, as_json, live_script, load_snapshots, pack_images, pack_model, read_static, unpack_model
 from vit_from_scratch.weights import from_shipped
 
 MODEL = "cifar10"
@@ -58,7 +58,17 @@ def write_scripts(
     }
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
+    write_training(folder)
     return len(files["weights.js"]) / 1e6
+
+
+def write_training(folder: Path) -> None:
+    "A recorded training of the shapes preset, as a script for training.html."
+    run, data = load_snapshots(project.PACKAGE / "recorded" / "shapes_training.safetensors"), load_data("shapes", limit=1000)
+    last = unpack_model(run.models[-1])
+    page = {"title": "A Vision Transformer learns", "names": run.names(), "models": run.models, "training": {"first": 0} | run.curve(), "lessons": lesson_places()}
+    page |= {"images": pack_images(last, data.valid.images[:40], data.valid.labels[:40]), "model": len(run.models) - 1, "open": "Over training"}
+    (folder / "training.js").write_text(f"globalThis.VIT_TRAINING = {as_json(page)};\n", encoding="utf-8")
 
 
 def placeholder(size: float) -> str:
@@ -74,10 +84,22 @@ def home_part(size: float) -> str:
     ])  # fmt: skip
 
 
+def whole_page(title: str, text: str, place: str) -> str:
+    "A page without the site's frame, for an explorer that takes the whole window."
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
+    style = f'<style>{PAGE_STYLE}.vit-front{{min-height:60vh}}</style><link rel="stylesheet" href="_static/front/live.css">'
+    body = f'<main><h1>{title}</h1><p>{text}</p>{place}</main><script src="_static/front.js"></script>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}{style}</head><body>{body}</body></html>\n'
+
+
 def explore_page(size: float) -> str:
     "The explorer with the whole window to itself."
-    name = project.settings()["title"]
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Look inside a Vision Transformer</title>'
-    style = f'<style>{PAGE_STYLE}.vit-front{{min-height:60vh}}</style><link rel="stylesheet" href="_static/front/live.css">'
-    text = f'<h1>Look inside a Vision Transformer</h1><p>{PROMISE} <a href="index.html">{name}: build it yourself, lesson by lesson.</a></p>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}{style}</head><body><main>{text}{placeholder(size)}</main><script src="_static/front.js"></script></body></html>\n'
+    more = '<a href="training.html">Watch one learn.</a> <a href="index.html">Build it yourself, lesson by lesson.</a>'
+    return whole_page("Look inside a Vision Transformer", f"{PROMISE} {more}", placeholder(size))
+
+
+def training_page() -> str:
+    "The recorded training."
+    text = "One training run on the built-in shapes, kept at ten moments. Drag the slider below the picture: heads, positions, lens and answer are computed with the weights of that moment. "
+    more = '<a href="explore.html">Look inside a model of photographs.</a> <a href="index.html">Build it yourself, lesson by lesson.</a>'
+    return whole_page("A Vision Transformer learns", text + more, '<div class="vit-front" data-vit-front="training">The run is being loaded …</div>')

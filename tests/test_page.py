@@ -13,7 +13,7 @@ import torch
 
 from vit_from_scratch.data import load_samples
 from vit_from_scratch.interpret import ablate_heads, attention_maps, logit_lens, relevance, rollout
-from vit_from_scratch.page import LIVE_PARTS, MODEL_PARTS, export_html, model_script, pack_model, read_static, unpack_model
+from vit_from_scratch.page import LIVE_PARTS, MODEL_PARTS, Snapshots, export_html, model_script, pack_model, read_static, unpack_model
 from vit_from_scratch.patch_embedding import patchify, unpatchify
 from vit_from_scratch.vit import ViT
 
@@ -582,3 +582,31 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
 def test_joined_modules_define_no_name_twice():
     found = re.findall(r"^(?:export )?(?:async )?(?:function|const|let|class) (\w+)", "\n".join(map(read_static, (*MODEL_PARTS, *LIVE_PARTS))), re.M)
     assert len(found) == len(set(found)) > 50
+
+
+@needs_browser
+def test_the_slider_over_training_computes_with_the_weights_of_that_moment(visit, tmp_path):
+    from types import SimpleNamespace
+
+    images, snapshots = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8), Snapshots(3)
+    models = [lively(dict(image_size=16, patch_size=4, in_channels=3, num_classes=4, embed_dim=16, depth=2, num_heads=2), seed) for seed in range(7)]
+    told = dict(epochs=2, steps_per_epoch=3)
+    for step, model in enumerate(models):  # another model after each step
+        model.mean, model.std = [0.5] * 3, [0.25] * 3
+        snapshots(SimpleNamespace(event="step" if step else "start", step=step, model=model, loss=2.0 - 0.1 * step, row=None, **told))
+        if step in (3, 6):
+            snapshots(SimpleNamespace(event="epoch", step=step, model=model, loss=0.0, row={"valid_loss": 2.0, "valid_accuracy": step / 10}, **told))
+    assert snapshots.curve() == {"epochs": [0, 2 / 3, 4 / 3, 2], "train_loss": [None, 1.8, 1.6, 1.4], "valid_loss": [None, None, None, 2.0], "valid_accuracy": [None, None, None, 0.6]}
+    page = visit(export_html(models[-1], images, tmp_path / "t.html", snapshots=snapshots, precision="float32"))
+    wanted = [logits_of(unpack_model(packed), images[0]) for packed in snapshots.models]
+    page.get_by_role("tab", name="Over training").click()
+    page.locator(".vfs-training input[type=range]").focus()
+    page.keyboard.press("ArrowRight")  # from the trained model to the second moment
+    for place in (1, 2, 3):
+        settled(page)
+        assert page.evaluate("location.hash") == f"#model={place + 2}"
+        model = unpack_model(snapshots.models[place])
+        model.classes = [f"class {k}" for k in range(4)]
+        assert close(answers(page), as_shown(model, wanted[place]))
+        assert ("60.0 % of the validation images" in page.locator(".vfs-training .vfs-caption").inner_text()) == (place == 3)
+        page.keyboard.press("ArrowRight")

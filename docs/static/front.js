@@ -10,8 +10,10 @@
     });
   async function start(place) {
     try {
-      for (const name of ["live.js", "pictures.js", "weights.js"]) await bring(name);
-      mountLive(place, { ...VIT_FRONT, ...VIT_PICTURES, models: VIT_MODELS, hash: true, tour: true });
+      const training = place.dataset.vitFront === "training";
+      for (const name of training ? ["live.js", "training.js"] : ["live.js", "pictures.js", "weights.js"]) await bring(name);
+      if (training) mountLive(place, { ...VIT_TRAINING, hash: true });
+      else mountLive(place, { ...VIT_FRONT, ...VIT_PICTURES, models: VIT_MODELS, hash: true, tour: true });
     } catch (error) {
       place.textContent = "The model could not be loaded. Reload the page to try again.";
       throw error;

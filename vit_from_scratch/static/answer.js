@@ -1,5 +1,5 @@
 // What the model answers, how that changed, and what it would have answered after each block.
-import { h, percent, points, refill, scheduler, setText, speaker } from "./tools.js";
+import { h, percent, points, refill, scheduler, setText, speaker, svg } from "./tools.js";
 import { help } from "./words.js";
 
 const INKS = [
@@ -35,10 +35,8 @@ export function answerView(lab) {
     const first = order[0],
       was = before ? before.indexOf(Math.max(...before)) : first,
       label = lab.label();
-    setText(
-      title,
-      `${lab.state.model ? `The ${lab.names[lab.state.model]} model` : "It"} says: ${model.classes[first]}`,
-    );
+    const which = lab.state.model ? ` (${lab.names[lab.state.model]})` : "";
+    setText(title, `It says${which}: ${model.classes[first]}`);
     const truth =
       label < 0
         ? ""
@@ -105,12 +103,6 @@ export function lensView(lab) {
     note = h("p", { class: "vfs-caption" });
   const x = (depth) => left + (depth / L) * (width - left - right),
     y = (p) => top + (1 - p) * (height - top - bottom);
-  const node = (tag, attributes, ...children) => {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...children);
-    return made;
-  };
   function draw() {
     if (!lab.result) return;
     const token = lab.token(),
@@ -119,7 +111,7 @@ export function lensView(lab) {
       shown = [...new Set([...best, lab.about()])].slice(0, 7);
     const when = (depth) => (depth ? `after block ${depth - 1}` : "before block 0");
     const name = `What the head reads from ${lab.tokenName(token)} after each block`;
-    const chart = node("svg", {
+    const chart = svg("svg", {
       viewBox: `0 0 ${width} ${height}`,
       class: "vfs-chart",
       role: "img",
@@ -127,20 +119,20 @@ export function lensView(lab) {
     });
     for (const p of [0, 0.5, 1])
       chart.append(
-        node("line", { x1: left, x2: width - right, y1: y(p), y2: y(p), class: "vfs-gridline" }),
-        node("text", { x: left - 6, y: y(p) + 4, "text-anchor": "end" }, `${100 * p} %`),
+        svg("line", { x1: left, x2: width - right, y1: y(p), y2: y(p), class: "vfs-gridline" }),
+        svg("text", { x: left - 6, y: y(p) + 4, "text-anchor": "end" }, `${100 * p} %`),
       );
     for (let depth = 0; depth <= L; depth++)
       chart.append(
-        node("text", { x: x(depth), y: height - 8, "text-anchor": "middle" }, depth ? `${depth - 1}` : "start"),
+        svg("text", { x: x(depth), y: height - 8, "text-anchor": "middle" }, depth ? `${depth - 1}` : "start"),
       );
     const at = x(lab.block() + 1);
-    chart.append(node("line", { x1: at, x2: at, y1: top, y2: height - bottom, class: "vfs-now" }));
+    chart.append(svg("line", { x1: at, x2: at, y1: top, y2: height - bottom, class: "vfs-now" }));
     for (let k = 0; k < K; k++) {
       const path = lines.map((p, depth) => `${depth ? "L" : "M"}${x(depth).toFixed(1)} ${y(p[k]).toFixed(1)}`).join("");
       const strong = shown.includes(k);
       chart.append(
-        node("path", {
+        svg("path", {
           d: path,
           fill: "none",
           style: `stroke:${strong ? INKS[k % INKS.length] : "currentColor"}`,
@@ -156,7 +148,7 @@ export function lensView(lab) {
     const over = Math.max(0, (ends.at(-1)?.at ?? 0) - (height - bottom + 4));
     for (const { k, at: line } of ends)
       chart.append(
-        node(
+        svg(
           "text",
           { x: width - right + 6, y: line + 4 - over, style: `fill:${INKS[k % INKS.length]};font-weight:600` },
           model.classes[k],

@@ -189,12 +189,12 @@ export function makeLab(engine, models, images) {
 
 // ------------------------------------------------------------------------------------------------ the address
 // The state as `#image=3&block=5&head=2`, so that a link leads to what somebody saw.
-export function toHash(state) {
+export function toHash(state, start = START) {
   const parts = [],
     pairs = (list) => list.map((pair) => [pair].flat().join(".")).join("_");
   for (const key of Object.keys(START)) {
     const value = state[key];
-    if (JSON.stringify(value) === JSON.stringify(START[key]) || key === "tool") continue;
+    if (JSON.stringify(value) === JSON.stringify(start[key]) || key === "tool") continue;
     parts.push(`${key}=${Array.isArray(value) ? pairs(value) : value}`);
   }
   return parts.length ? `#${parts.join("&")}` : "";

@@ -1,5 +1,5 @@
 // The explorer that runs the model: it ties engine, state and views together. `data` is what page.py packed:
-// { title, models, names, images, first, puzzle, tour, hash, lessons }.
+// { title, models, names, images, first, model, puzzle, tour, hash, lessons, training, open }.
 import { makeEngine } from "./worker.js";
 import { decodeBase64 } from "./vit.js";
 import { fromHash, makeLab, START, toHash } from "./lab.js";
@@ -11,9 +11,10 @@ import { matrixView } from "./matrix.js";
 import { followView } from "./follow.js";
 import { compareView } from "./compare.js";
 import { tourView } from "./tour.js";
+import { trainingView } from "./training.js";
 
 // Panels of which one is open; each is made when it is first opened. Arrow keys move between the tabs.
-function tabs(panels) {
+function tabs(panels, first) {
   const list = h("div", { class: "vfs-tabs", role: "tablist", "aria-label": "More to see" }),
     box = h("div"),
     made = [];
@@ -49,7 +50,12 @@ function tabs(panels) {
     buttons[at].focus();
   });
   list.append(...buttons);
-  open(0);
+  open(
+    Math.max(
+      0,
+      panels.findIndex(([name]) => name === first),
+    ),
+  );
   return h("div", {}, list, box);
 }
 
@@ -67,11 +73,15 @@ function fill(lab, data) {
   ];
   if (data.tour) parts.unshift(tourView(lab, data));
   parts.push(
-    tabs([
-      ["Follow one patch", () => followView(lab, data.lessons)],
-      ["Who looks at whom", () => matrixView(lab)],
-      ["Compare", () => compareView(lab)],
-    ]),
+    tabs(
+      [
+        ["Follow one patch", () => followView(lab, data.lessons)],
+        ["Who looks at whom", () => matrixView(lab)],
+        ["Compare", () => compareView(lab)],
+        ...(data.training ? [["Over training", () => trainingView(lab, data.training)]] : []),
+      ],
+      data.open,
+    ),
   );
   root.replaceChildren(...parts);
   lab.on(() => (lab.busy ? root.setAttribute("aria-busy", "true") : root.removeAttribute("aria-busy")));
@@ -94,7 +104,8 @@ export function mountLive(element, data, workerSource) {
     lab.show(["hover"]);
   };
   const fromAddress = () => fromHash(location.hash, lab.model, lab.count, models.length);
-  Object.assign(lab.state, { image: data.first ?? 0 }, data.hash ? fromAddress() : {});
+  const start = { ...START, image: data.first ?? 0, model: data.model ?? 0 };
+  Object.assign(lab.state, start, data.hash ? fromAddress() : {});
   let shown = null;
   function build() {
     // once, and again when a model of another make is chosen
@@ -111,13 +122,13 @@ export function mountLive(element, data, workerSource) {
     if (data.hash)
       lab.on((changed) => {
         if (changed.some((key) => key in lab.state))
-          history.replaceState(null, "", toHash(lab.state) || location.pathname + location.search);
+          history.replaceState(null, "", toHash(lab.state, start) || location.pathname + location.search);
       });
     fill(lab, data);
   }
   element.replaceChildren(root);
   build();
-  if (data.hash) addEventListener("hashchange", () => lab.set(fromAddress()));
+  if (data.hash) addEventListener("hashchange", () => lab.set({ ...start, tool: lab.state.tool, ...fromAddress() }));
   lab.show(["result"]);
   lab.run();
   return lab;

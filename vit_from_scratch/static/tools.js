@@ -45,6 +45,14 @@ export function h(tag, props = {}, ...children) {
   return node;
 }
 
+// The same for what is drawn in a chart.
+export function svg(tag, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
 export const button = (text, onclick, props = {}) => h("button", { type: "button", onclick, ...props }, text);
 
 export function setText(node, text) {
