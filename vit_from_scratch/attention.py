@@ -7,6 +7,7 @@ __all__ = ['attend', 'MultiHeadAttention']
 
 # %% ../nbs/02_attention.ipynb #d88575ce
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -19,12 +20,14 @@ def attend(
     k: Tensor,  # keys `(..., T, d)`
     v: Tensor,  # values `(..., T, d)`
     dropout: float = 0.0,  # share of attention weights set to zero
-) -> tuple[Tensor, Tensor]:  # output `(..., T, d)`, weights `(..., T, T)` whose rows sum to 1
-    "Scaled dot-product attention (Vaswani et al. 2017, equation 1; ViT paper, equations 6, 7)."
+) -> tuple[
+    Tensor, Tensor
+]:  # output `(..., T, d)`, weights `(..., T, T)` whose rows sum to 1
+    "Scaled dot-product attention (Vaswani et al. 2017, equation 1; ViT paper, 6 and 7)."
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ValueError(
-            f"queries are {q.shape[-1]} wide and keys {k.shape[-1]}, with {k.shape[-2]} keys "
-            f"for {v.shape[-2]} values: both pairs must be equal"
+            f"queries are {q.shape[-1]} wide and keys {k.shape[-1]}, "
+            f"with {k.shape[-2]} keys for {v.shape[-2]} values: both pairs must be equal"
         )
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     weights = scores.softmax(dim=-1)
@@ -34,13 +37,15 @@ def attend(
 def use_fused(
     x: Tensor,  # queries, keys, values or tokens `(..., T, d)`
 ) -> bool:
-    "Whether fused attention should be faster than `attend`: yes, but for short sequences on CPUs."
+    "Whether fused attention should be faster than `attend`."
     if x.device.type != "cpu":
         return True
     return x.shape[-2] > (1024 if x.dtype in (torch.bfloat16, torch.float16) else 64)
 
 
-def _check_heads(embed_dim: int, num_heads: int, dropout: float, attn_dropout: float) -> None:
+def _check_heads(
+    embed_dim: int, num_heads: int, dropout: float, attn_dropout: float
+) -> None:
     "Refuse numbers that no attention layer can have"
     if min(embed_dim, num_heads) < 1 or embed_dim % num_heads:
         raise ValueError(
@@ -53,14 +58,14 @@ def _check_heads(embed_dim: int, num_heads: int, dropout: float, attn_dropout: f
 
 # %% ../nbs/02_attention.ipynb #c6f47318
 class MultiHeadAttention(nn.Module):
-    "Several attention heads side by side: `(B, T, D) -> (B, T, D)` (ViT paper, appendix A)."
+    "Attention heads side by side: `(B, T, D) -> (B, T, D)` (ViT paper, appendix A)."
 
     def __init__(
         self,
         embed_dim: int,  # width `D`, a multiple of `num_heads`
         num_heads: int,  # `h`
         qkv_bias: bool = True,  # biases on queries, keys and values
-        qk_norm: bool = False,  # LayerNorm on queries and keys (Dehghani et al. 2023, section 2)
+        qk_norm: bool = False,  # LayerNorm on queries and keys (Dehghani et al. 2023, 2)
         dropout: float = 0.0,  # on the output
         attn_dropout: float = 0.0,  # on the attention weights
         norm_eps: float = 1e-6,  # epsilon of the QK norms
@@ -70,12 +75,14 @@ class MultiHeadAttention(nn.Module):
         self.num_heads, self.head_dim = num_heads, embed_dim // num_heads
         self.attn_dropout = attn_dropout
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=qkv_bias)
-        self.q_norm = nn.LayerNorm(self.head_dim, eps=norm_eps) if qk_norm else nn.Identity()
-        self.k_norm = nn.LayerNorm(self.head_dim, eps=norm_eps) if qk_norm else nn.Identity()
+        norm = partial(nn.LayerNorm, self.head_dim, norm_eps) if qk_norm else nn.Identity
+        self.q_norm, self.k_norm = norm(), norm()
         self.proj = nn.Linear(embed_dim, embed_dim)
         self.proj_drop = nn.Dropout(dropout)
-        self.fused: bool | None = None  # None: `use_fused` chooses; True or False: this path
-        self.observer: Callable[[Tensor], None] | None = None  # sees the weights `(B, h, T, T)`
+        # None: `use_fused` chooses; True or False: this path
+        self.fused: bool | None = None
+        # sees the weights `(B, h, T, T)` of each call
+        self.observer: Callable[[Tensor], None] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 3 or x.shape[-1] != self.proj.in_features:

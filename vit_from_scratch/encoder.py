@@ -37,7 +37,7 @@ class Mlp(nn.Module):
 
 # %% ../nbs/03_encoder.ipynb #4965e802
 class DropPath(nn.Module):
-    "Stochastic depth: branches skipped for whole samples in training (Huang et al. 2016, section 3)."
+    "Stochastic depth: branches skipped for whole samples (Huang et al. 2016, section 3)."
 
     def __init__(
         self,
@@ -76,7 +76,8 @@ class EncoderBlock(nn.Module):
         super().__init__()
         if mlp_ratio <= 0:
             raise ValueError(
-                f"mlp_ratio={mlp_ratio} must be positive: the MLP is mlp_ratio * embed_dim wide"
+                f"mlp_ratio={mlp_ratio} must be positive: "
+                "the MLP is mlp_ratio * embed_dim wide"
             )
         self.norm1 = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.attn = MultiHeadAttention(

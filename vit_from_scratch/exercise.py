@@ -18,8 +18,10 @@ NOT_YET = "not attempted yet"
 
 def attempt(
     f: Callable,  # a learner's function
-    *given: Any,  # its arguments; tensors are copied, so that a change in place hurts nobody
-) -> tuple[Any, str | None]:  # what it gives back, and None or a sentence about what went wrong
+    *given: Any,  # its arguments; tensors are copied, so a change in place hurts nobody
+) -> tuple[
+    Any, str | None
+]:  # what it gives back, and None or a sentence about what went wrong
     "Result of a function that may not work."
     if not callable(f):
         return None, f"a function is needed here, not {type(f).__name__}"
@@ -50,7 +52,7 @@ def difference(
         return f"it gives back {_kind(given)}; give back a torch tensor"
     if not (is_number or isinstance(given, Tensor)):
         return f"it gives back {_kind(given)}; give back a number"
-    given, wanted = torch.as_tensor(given).detach().cpu(), torch.as_tensor(wanted).detach()
+    given, wanted = (torch.as_tensor(table).detach().cpu() for table in (given, wanted))
     if given.shape != wanted.shape:
         return f"the shape should be {tuple(wanted.shape)}, yours is {tuple(given.shape)}"
     close = torch.isclose(given.double(), wanted.double(), tolerance, tolerance)
@@ -63,12 +65,12 @@ def difference(
     return f"{where} is wrong: yours is {given[tuple(place)].item():.6g}{how_many}"
 
 # %% ../nbs/workshop/exercises.ipynb #8de9afc3
-def _explains(mistake: Callable, answers: list, cases: Mapping[str, tuple], tolerance: float) -> bool:
+def _explains(mistake: Callable, answers: list, cases: list[tuple], tolerance: float) -> bool:
     "Whether a known mistake gives what the learner's function gave, on every case"
-    for (value, trouble), inputs in zip(answers, cases.values(), strict=True):
+    for (value, trouble), inputs in zip(answers, cases, strict=True):
         theirs, stopped = attempt(mistake, *inputs)
         if trouble or stopped:
-            if not (trouble and stopped) or trouble.split(":")[0] != stopped.split(":")[0]:
+            if (trouble or "").split(":")[0] != (stopped or "").split(":")[0]:
                 return False
         elif difference(value, theirs, tolerance):
             return False
@@ -79,11 +81,11 @@ def check(
     f: Callable,  # a learner's function
     right: Callable,  # a right one
     cases: Mapping[str, tuple],  # inputs by a name that finishes the sentence "with …"
-    mistakes: Mapping[str, Callable] | None = None,  # known wrong functions by what to say about them
+    mistakes: Mapping[str, Callable] | None = None,  # wrong functions by what to say of them
     praise: str = "right",  # what a right answer hears
     tolerance: float = 1e-5,  # largest difference that passes
 ) -> str:  # begins with ✓ or ✗, or says that nothing was attempted
-    "Verdict on a function: right on all cases, a known mistake, or the first number that differs."
+    "Verdict on a function: right, a known mistake, or the first number that differs."
     answers = [attempt(f, *inputs) for inputs in cases.values()]
     if all(trouble == NOT_YET for _, trouble in answers):
         return NOT_YET
@@ -95,10 +97,10 @@ def check(
     if not faults:
         return f"✓ {praise}"
     for sentence, mistake in (mistakes or {}).items():
-        if _explains(mistake, answers, cases, tolerance):
+        if _explains(mistake, answers, list(cases.values()), tolerance):
             return f"✗ {sentence}"
-    alone = "" if len(faults) == len(cases) else "most of it works; but " if len(cases) > 2 * len(faults) else ""
-    return f"✗ {alone}{faults[0]}"
+    mostly = "most of it works; but " if len(cases) > 2 * len(faults) else ""
+    return f"✗ {mostly}{faults[0]}"
 
 # %% ../nbs/workshop/exercises.ipynb #855e4a50
 def beside_guess(
@@ -109,7 +111,11 @@ def beside_guess(
 ) -> str:
     "One line: the reader's guess beside the result."
     try:
-        guessed = "no guess written down" if guess is None else f"you guessed {float(guess):g}{unit}"
+        guessed = (
+            "no guess written down"
+            if guess is None
+            else f"you guessed {float(guess):g}{unit}"
+        )
     except (TypeError, ValueError):
         guessed = f"your guess, {guess!r}, is no number"
     return f"{what}: {result:.4g}{unit} ({guessed})"

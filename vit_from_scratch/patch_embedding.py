@@ -17,7 +17,9 @@ from torch import Tensor, nn
 def _pair(size: int | tuple[int, int], name: str = "image_size") -> tuple[int, int]:
     "`(height, width)` of a size given as one positive whole number or as two"
     pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    if len(pair) != 2 or not all(isinstance(side, Integral) and side > 0 for side in pair):
+    if len(pair) != 2 or not all(
+        isinstance(side, Integral) and side > 0 for side in pair
+    ):
         raise ValueError(
             f"{name}={size} must be one positive whole number, or two: (height, width)"
         )
@@ -28,7 +30,8 @@ def _check_divisible(height: int, width: int, patch_size: int) -> None:
     "Refuse a patch size that leaves pixels over"
     if not isinstance(patch_size, Integral) or patch_size < 1:
         raise ValueError(
-            f"patch_size={patch_size} must be one positive whole number: patches are square"
+            f"patch_size={patch_size} must be one positive whole number: "
+            "patches are square"
         )
     if min(height, width) < 1:
         raise ValueError(
@@ -44,7 +47,9 @@ def _check_divisible(height: int, width: int, patch_size: int) -> None:
 def patchify(
     images: Tensor,  # `(B, C, H, W)`
     patch_size: int,  # side `P` of a square patch, in pixels
-) -> Tensor:  # `(B, N, C*P*P)`, patches in reading order, each flattened channel by channel
+) -> (
+    Tensor
+):  # `(B, N, C*P*P)`, patches in reading order, each flattened channel by channel
     "Cut images into a sequence of flattened patches (ViT paper, section 3.1)."
     if images.ndim != 4:
         raise ValueError(
@@ -65,7 +70,11 @@ def unpatchify(
     height, width = _pair(image_size)
     _check_divisible(height, width, patch_size)
     rows, columns, pixels = height // patch_size, width // patch_size, patch_size**2
-    if patches.ndim != 3 or patches.shape[1] != rows * columns or patches.shape[2] % pixels:
+    if (
+        patches.ndim != 3
+        or patches.shape[1] != rows * columns
+        or patches.shape[2] % pixels
+    ):
         given = "x".join(map(str, patches.shape))
         raise ValueError(
             f"patches of shape {given} do not fill an image of {height}x{width} pixels: "
@@ -77,7 +86,7 @@ def unpatchify(
 
 # %% ../nbs/01_patch_embedding.ipynb #284e9471
 class PatchEmbedding(nn.Module):
-    "Patches, each projected to a token: `(B, C, H, W) -> (B, N, D)` (ViT paper, equation 1)."
+    "Patches as tokens: `(B, C, H, W) -> (B, N, D)` (ViT paper, equation 1)."
 
     def __init__(
         self,
@@ -94,10 +103,13 @@ class PatchEmbedding(nn.Module):
                 f"in_channels={in_channels} and embed_dim={embed_dim} must be positive"
             )
         self.image_size, self.patch_size = (height, width), patch_size
-        self.in_channels, self.any_size = in_channels, False  # True: any whole number of patches
+        self.in_channels = in_channels
+        self.any_size = False  # True: take images of any whole number of patches
         self.grid_size = (height // patch_size, width // patch_size)
         self.num_patches = self.grid_size[0] * self.grid_size[1]
-        self.proj = nn.Conv2d(in_channels, embed_dim, kernel_size=patch_size, stride=patch_size)
+        self.proj = nn.Conv2d(
+            in_channels, embed_dim, kernel_size=patch_size, stride=patch_size
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         if self.any_size:
@@ -117,7 +129,7 @@ def sincos_2d(
     embed_dim: int,  # width `D`, a multiple of 4
     temperature: float = 10_000.0,  # ratio of the longest to the shortest wavelength
 ) -> Tensor:  # `(N, D)`: a quarter each of sin(x), cos(x), sin(y), cos(y)
-    "Fixed 2-D sine-cosine positions (Beyer et al. 2022, section 2; Vaswani et al. 2017, section 3.5)."
+    "Fixed sine-cosine positions (Beyer et al. 2022, section 2; Vaswani et al. 3.5)."
     rows, columns = _pair(grid_size, "grid_size")
     if embed_dim < 4 or embed_dim % 4:
         raise ValueError(
@@ -153,7 +165,10 @@ def resize_pos_embed(
         return pos_embed
     prefix, grid = pos_embed[:, :num_prefix], pos_embed[:, num_prefix:]
     grid = rearrange(grid, "one (h w) d -> one d h w", h=old_grid[0])
-    grid = grid.to(torch.promote_types(grid.dtype, torch.float32))  # a CPU needs float32 here
-    grid = F.interpolate(grid, new_grid, mode="bicubic", antialias=True, align_corners=False)
+    # a CPU cannot interpolate half precision
+    grid = grid.to(torch.promote_types(grid.dtype, torch.float32))
+    grid = F.interpolate(
+        grid, new_grid, mode="bicubic", antialias=True, align_corners=False
+    )
     grid = rearrange(grid, "one d h w -> one (h w) d").to(pos_embed.dtype)
     return torch.cat([prefix, grid], dim=1)

@@ -32,12 +32,16 @@ def _check_arguments(a: dict) -> None:
         if not 0 <= a[name] < 1:
             raise ValueError(f"{name}={a[name]} must lie in [0, 1)")
     if a["pos_embed"] not in ("learned", "sincos", "none"):
-        raise ValueError(f"pos_embed={a['pos_embed']!r}: choose 'learned', 'sincos' or 'none'")
+        raise ValueError(
+            f"pos_embed={a['pos_embed']!r}: choose 'learned', 'sincos' or 'none'"
+        )
     if a["pool"] not in ("cls", "avg"):
         raise ValueError(f"pool={a['pool']!r}: choose 'cls' or 'avg'")
 
 # %% ../nbs/04_vit.ipynb #3ee12b77
-def _grid(image_size: int | tuple[int, int], patch_size: int, **_other) -> tuple[int, int]:
+def _grid(
+    image_size: int | tuple[int, int], patch_size: int, **_other
+) -> tuple[int, int]:
     "Patches down and across, of a ViT's arguments"
     pair = (image_size, image_size) if isinstance(image_size, int) else image_size
     height, width = pair
@@ -49,6 +53,11 @@ def _grid(image_size: int | tuple[int, int], patch_size: int, **_other) -> tuple
     return height // patch_size, width // patch_size
 
 # %% ../nbs/04_vit.ipynb #94807ed4
+def _extra_tokens(count: int, embed_dim: int) -> nn.Parameter | None:
+    "Learned tokens `(1, count, D)` that stand for no patch, or None"
+    return nn.Parameter(torch.zeros(1, count, embed_dim)) if count else None
+
+
 def _position_table(
     kind: str, grid_size: tuple[int, int], num_prefix_tokens: int, embed_dim: int
 ) -> nn.Parameter | None:
@@ -66,7 +75,7 @@ def reset_parameters(
     std: float = 0.02,  # standard deviation of the matrices, tokens and positions
     patch_std: float | None = None,  # that of the patch embedding; None: the same
 ) -> None:
-    "Fresh weights: matrices, tokens, positions from N(0, std) cut at two deviations, biases zero."
+    "Fresh weights: N(0, std) cut at two deviations for all but norms and biases."
     for name, p in model.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(p)
@@ -77,7 +86,7 @@ def reset_parameters(
 
 # %% ../nbs/04_vit.ipynb #e8c7d42d
 class ViT(nn.Module):
-    "Vision Transformer: images `(B, C, H, W)` to logits `(B, K)` (ViT paper, section 3.1)."
+    "Vision Transformer: images `(B, C, H, W)` to logits `(B, K)` (ViT paper, 3.1)."
 
     def __init__(
         self,
@@ -93,52 +102,51 @@ class ViT(nn.Module):
         qk_norm: bool = False,  # LayerNorm on queries and keys
         num_registers: int = 0,  # extra tokens (Darcet et al. 2024)
         pos_embed: str = "learned",  # "learned", "sincos" (fixed) or "none"
-        pool: str = "cls",  # who answers: "cls", the class token, or "avg", the patches' mean
+        pool: str = "cls",  # who answers: "cls", class token, or "avg", mean of patches
         dropout: float = 0.0,  # after positions, attention and in the MLPs
         attn_dropout: float = 0.0,  # on the attention weights
-        drop_path: float = 0.0,  # of the last block; it grows linearly from 0 at the first
+        drop_path: float = 0.0,  # of the last block; it grows linearly from the first's 0
         norm_eps: float = 1e-6,  # epsilon of the LayerNorms
         patch_init_std: float = 0.02,  # deviation of the patch embedding's fresh weights
     ):
         super().__init__()
         self.arguments = dict(
             image_size=image_size, patch_size=patch_size, in_channels=in_channels,
-            num_classes=num_classes, embed_dim=embed_dim, depth=depth, num_heads=num_heads,
-            mlp_ratio=mlp_ratio, qkv_bias=qkv_bias, qk_norm=qk_norm, num_registers=num_registers,
-            pos_embed=pos_embed, pool=pool, dropout=dropout, attn_dropout=attn_dropout,
-            drop_path=drop_path, norm_eps=norm_eps, patch_init_std=patch_init_std,
+            num_classes=num_classes, embed_dim=embed_dim, depth=depth,
+            num_heads=num_heads, mlp_ratio=mlp_ratio, qkv_bias=qkv_bias, qk_norm=qk_norm,
+            num_registers=num_registers, pos_embed=pos_embed, pool=pool, dropout=dropout,
+            attn_dropout=attn_dropout, drop_path=drop_path, norm_eps=norm_eps,
+            patch_init_std=patch_init_std,
         )  # fmt: skip
         _check_arguments(self.arguments)
         self.pool, self.num_registers = pool, num_registers
         self.num_prefix_tokens = (pool == "cls") + num_registers
-        self.classes = self.mean = self.std = None  # of the training data, once there is some
+        self.classes = self.mean = self.std = None  # of the data, after training
         self.patch_embed = PatchEmbedding(image_size, patch_size, in_channels, embed_dim)
         self.grid_size = self.patch_embed.grid_size
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if pool == "cls" else None
-        registers = torch.zeros(1, num_registers, embed_dim)
-        self.reg_token = nn.Parameter(registers) if num_registers else None
-        self.pos_embed = _position_table(
-            pos_embed, self.grid_size, self.num_prefix_tokens, embed_dim
-        )
+        self.cls_token = _extra_tokens(int(pool == "cls"), embed_dim)
+        self.reg_token = _extra_tokens(num_registers, embed_dim)
+        shape = self.grid_size, self.num_prefix_tokens, embed_dim
+        self.pos_embed = _position_table(pos_embed, *shape)
         self.pos_drop = nn.Dropout(dropout)
         options = mlp_ratio, qkv_bias, qk_norm, dropout, attn_dropout
         rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
-        blocks = [EncoderBlock(embed_dim, num_heads, *options, rate, norm_eps) for rate in rates]
+        blocks = (EncoderBlock(embed_dim, num_heads, *options, r, norm_eps) for r in rates)
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.head = nn.Linear(embed_dim, num_classes)
         reset_parameters(self, patch_std=patch_init_std)
 
     def positions(self, height: int, width: int) -> Tensor:
-        "Position table `(1, T, D)` for images of this size in pixels, interpolated if need be."
+        "Positions `(1, T, D)` for images of this size in pixels; interpolated for others."
         P = self.patch_embed.patch_size
         return resize_pos_embed(self.pos_embed, self.grid_size, (height // P, width // P))
 
     def embed(self, images: Tensor) -> Tensor:
         "Tokens `(B, T, D)` that enter the first block: class token, registers, patches."
-        patches, prefix = self.patch_embed(images), (self.cls_token, self.reg_token)
-        prefix = [token.expand(len(images), -1, -1) for token in prefix if token is not None]
-        tokens = torch.cat([*prefix, patches], dim=1)
+        prefix = [t for t in (self.cls_token, self.reg_token) if t is not None]
+        prefix = [t.expand(images.shape[0], -1, -1) for t in prefix]
+        tokens = torch.cat([*prefix, self.patch_embed(images)], dim=1)
         if self.pos_embed is not None:
             tokens = tokens + self.positions(*images.shape[-2:])
         return self.pos_drop(tokens)
@@ -146,7 +154,7 @@ class ViT(nn.Module):
     def forward_features(
         self,
         images: Tensor,  # `(B, C, H, W)`
-        first: int | None = None,  # finish only so many tokens in the last block; None: all
+        first: int | None = None,  # finish only so many tokens; None: all
     ) -> Tensor:  # `(B, T, D)`, normalised
         "Tokens after the last block."
         tokens = self.embed(images)
@@ -156,7 +164,7 @@ class ViT(nn.Module):
         return self.norm(last(tokens) if first is None else last(tokens, first))
 
     def readout(self, tokens: Tensor) -> Tensor:
-        "What the head reads, `(..., T, D) -> (..., D)`: the class token, or the patches' mean."
+        "What the head reads, `(..., T, D) -> (..., D)`: class token, or mean of patches."
         if self.pool == "cls":
             return tokens[..., 0, :]
         return tokens[..., self.num_prefix_tokens :, :].mean(dim=-2)
@@ -166,7 +174,7 @@ class ViT(nn.Module):
         return self.head(self.readout(tokens))
 
     def forward(self, images: Tensor) -> Tensor:
-        first = 1 if self.pool == "cls" else None  # nobody reads the last block's other tokens
+        first = 1 if self.pool == "cls" else None  # nobody reads the other tokens
         return self.forward_head(self.forward_features(images, first))
 
     encode = forward_features  # its name in earlier versions
@@ -219,7 +227,10 @@ def parameters_by_part(
     D, L, hidden = a["embed_dim"], a["depth"], int(a["mlp_ratio"] * a["embed_dim"])
     rows, columns = _grid(a["image_size"], a["patch_size"])
     N, prefix = rows * columns, (a["pool"] == "cls") + a["num_registers"]
-    qkv, qk_norm = D * 3 * D + 3 * D * a["qkv_bias"], a["qk_norm"] * 4 * D // a["num_heads"]
+    qkv, qk_norm = (
+        D * 3 * D + 3 * D * a["qkv_bias"],
+        a["qk_norm"] * 4 * D // a["num_heads"],
+    )
     return {
         "patches": D * (a["in_channels"] * a["patch_size"] ** 2 + 1),
         "tokens": D * prefix,
@@ -241,13 +252,13 @@ def count_parameters(
 def count_multiply_adds(
     **arguments,  # those of `ViT`, same defaults
 ) -> int:
-    "Multiply-adds of the matrix products of one forward pass for one image, from a formula."
+    "Multiply-adds of the matrix products of one image's forward pass, from a formula."
     a = _complete(arguments)
     D, L, hidden = a["embed_dim"], a["depth"], int(a["mlp_ratio"] * a["embed_dim"])
     rows, columns = _grid(a["image_size"], a["patch_size"])
     N, prefix = rows * columns, (a["pool"] == "cls") + a["num_registers"]
     T = N + prefix
-    finished = (L - 1) * T + (1 if a["pool"] == "cls" else T)  # tokens through MLPs, all blocks
+    finished = (L - 1) * T + (1 if a["pool"] == "cls" else T)  # tokens through MLPs
     patches = N * a["in_channels"] * a["patch_size"] ** 2 * D
     attention = T * D * 3 * D + 2 * T * T * D + T * D * D
     return patches + L * attention + finished * 2 * D * hidden + D * a["num_classes"]
@@ -258,7 +269,7 @@ def summary(
     batch_size: int = 1,  # images in the imaginary batch
     depth: int = 3,  # how deep to look into the modules
 ):  # a `torchinfo.ModelStatistics`: print it, or read its `total_params`
-    "Table of the layers: shapes, parameters, activation memory, multiply-adds, by torchinfo."
+    "Table of layers: shapes, parameters, activation memory, multiply-adds, by torchinfo."
     import torchinfo
 
     shape = (batch_size, model.arguments["in_channels"], *model.patch_embed.image_size)
@@ -272,7 +283,14 @@ def summary(
 
 # %% ../nbs/04_vit.ipynb #9cb57d15
 #| eval: false
-_MOVED = ("EPS_OF", "FACTS", "load_model", "load_weights", "rename_weights", "save_weights")
+_MOVED = (
+    "EPS_OF",
+    "FACTS",
+    "load_model",
+    "load_weights",
+    "rename_weights",
+    "save_weights",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -43,7 +43,7 @@ def test_right_heads(answer):
     (head(lambda x, q: 1), "the scale is missing"),
     (head(axis=0), "wrong axis"),
     (head(lambda x, q: q.shape[1]), "divide by its square root"),
-    (head(lambda x, q: x.shape[1] ** 0.5), "the width of a token"),
+    (head(lambda x, q: x.shape[1] ** 0.5), "of a token; it is √d"),
     (lambda x, q, k, v: e.solution_head(x, k, q, v), "queries and keys are swapped"),
     (lambda x, q, k, v: (x @ q) @ (x @ k).T / q.shape[1] ** 0.5 @ (x @ v), "the softmax is missing"),
     (head(lambda x, q: 3**0.5), "with T = 4, D = 5 and d = 2"),

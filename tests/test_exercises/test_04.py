@@ -64,7 +64,7 @@ def test_right_counts(answer):
     (lambda D, r: (4 + 2 * r) * D**2 + (5 + r) * D, "the two LayerNorms are missing"),
     (lambda D, r: (4 + 2 * r) * D**2 + (7 + r) * D, "one LayerNorm is missing"),
     (lambda D, r: (4 + 2 * r) * D**2 + 4 * D, "the biases are missing"),
-    (lambda D, r: (4 + 2 * r) * D**2 + (6 + r) * D, "queries, keys and values are missing"),
+    (lambda D, r: (4 + 2 * r) * D**2 + (6 + r) * D, "queries, keys, values are missing"),
     (lambda D, r: (3 + 2 * r) * D**2 + (8 + r) * D, "projection is missing"),
     (lambda D, r: 12 * D**2 + 13 * D, "with D = 10 and ratio = 2, the number is wrong: yours is 1330"),  # the paper's ratio
     (lambda D, r: (4 + r) * D**2 + (9 + r) * D, "the number is wrong"),
