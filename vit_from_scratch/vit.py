@@ -139,6 +139,8 @@ class ViT(nn.Module):
 
     def positions(self, height: int, width: int) -> Tensor:
         "Positions `(1, T, D)` for images of this size in pixels; interpolated for others."
+        if (height, width) == self.patch_embed.image_size:
+            return self.pos_embed
         P = self.patch_embed.patch_size
         return resize_pos_embed(self.pos_embed, self.grid_size, (height // P, width // P))
 

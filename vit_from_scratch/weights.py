@@ -109,6 +109,20 @@ def _read_file(path: Path) -> tuple[dict, dict]:
     return state, {}
 
 # %% ../nbs/workshop/weights.ipynb #d4db5487
+def _statistics_beside(name: str) -> dict[str, list[float]]:
+    "Mean and deviation that a Hugging Face model's preprocessing uses; without a preprocessing file nothing is known"
+    from transformers import AutoImageProcessor
+
+    try:
+        theirs = AutoImageProcessor.from_pretrained(name)
+    except (OSError, ValueError):
+        return {}
+    known = {key: getattr(theirs, f"image_{key}", None) for key in ("mean", "std")}
+    if getattr(theirs, "do_normalize", True) is False:
+        known = {"mean": [0.0] * 3, "std": [1.0] * 3}
+    return {key: list(map(float, values)) for key, values in known.items() if values is not None}
+
+
 def _read_library(source: str) -> tuple[nn.Module, dict]:
     "A pretrained model of another library, and what is known about it"
     library, _, name = source.partition(":")
@@ -127,7 +141,8 @@ def _read_library(source: str) -> tuple[nn.Module, dict]:
         from transformers import AutoModelForImageClassification
 
         theirs = AutoModelForImageClassification.from_pretrained(name)
-        return theirs, {"size": theirs.config.image_size, "eps": theirs.config.layer_norm_eps, "classes": list(theirs.config.id2label.values())}
+        facts = {"size": theirs.config.image_size, "eps": theirs.config.layer_norm_eps, "classes": list(theirs.config.id2label.values())}
+        return theirs, facts | _statistics_beside(name)
     except (ImportError, AttributeError, RuntimeError) as error:  # timm's word for an unknown name is RuntimeError
         raise ValueError(f"{source} cannot be opened as a ViT of {library}: {error}") from error
 
@@ -149,7 +164,7 @@ def _check_same_function(model: "ViT", theirs: nn.Module, state: dict, facts: di
     "Equal names and shapes are not yet an equal function (another activation, head count or pooling): compare logits"
     free = dict(image_size=facts["size"], num_classes=len(state["head.weight"]), norm_eps=facts["eps"])
     twin = ViT(**{**model.arguments, **free}).eval()
-    load_weights(twin, state)
+    load_weights(twin, state, grid=_grid_of(theirs, facts))
     images = torch.rand(1, model.arguments["in_channels"], *twin.patch_embed.image_size)
     wanted = theirs.eval()(images)
     wanted, given = getattr(wanted, "logits", wanted), twin(images)
@@ -157,23 +172,33 @@ def _check_same_function(model: "ViT", theirs: nn.Module, state: dict, facts: di
         raise ValueError(f"the weights of {source} fit this ViT, but its function is another one (head count, activation, pooling or norms differ)")
 
 # %% ../nbs/workshop/weights.ipynb #1c26a1a9
-def _positions_for(model: "ViT", positions: Tensor, resize: bool, old_grid: tuple[int, int] | None) -> Tensor:
+def _positions_for(
+    model: "ViT", positions: Tensor, resize: bool, old_grid: tuple[int, int] | None, cls_row: bool = False
+) -> Tensor:
     "Positions of another model, interpolated to this one's grid if `resize`; prefix tokens without a position get zeros"
-    prefix, (rows, columns) = model.num_prefix_tokens, model.grid_size
-    if positions.shape[1] == rows * columns + prefix and old_grid in (None, (rows, columns)):
-        return positions
-    for with_prefix in (prefix, 0):
-        count = positions.shape[1] - with_prefix
-        grid = old_grid or ((rows, columns) if count == rows * columns else (math.isqrt(max(count, 0)),) * 2)
-        if count > 0 and grid[0] * grid[1] == count:
-            break
-    else:
-        raise ValueError(f"pos_embed has {positions.shape[1]} positions in the source, which is no square grid after {prefix} prefix tokens")
+    prefix, (rows, columns), given = model.num_prefix_tokens, model.grid_size, positions.shape[1]
+    ways = [(grid, own) for own in dict.fromkeys((prefix, 0))
+            for grid in ([old_grid] if old_grid else [(rows, columns), (math.isqrt(max(given - own, 0)),) * 2]) if grid[0] * grid[1] == given - own]  # fmt: skip
+    ways = list(dict.fromkeys(ways))
+    if cls_row and not old_grid:  # a class token stands in the source, so the first row of its positions is that token's
+        ways = [way for way in ways if way[1]] or _refuse_rows(given, prefix)
+    ways = ways or _refuse_rows(given, prefix)
+    if len(ways) > 1:
+        meant = " or ".join(f"{grid[0]}x{grid[1]} patches" for grid, _ in ways)
+        raise ValueError(f"pos_embed has {given} rows, which may be {meant}: say which by grid=(rows, columns)")
+    (grid, with_prefix), = ways
     if grid != (rows, columns) and not resize:
-        raise ValueError(f"pos_embed was made for {grid[0]}x{grid[1]} patches and this model has {rows}x{columns}: pass resize=True to interpolate it")
+        raise ValueError(f"pos_embed was made for {grid[0]}x{grid[1]} patches and this model has {rows}x{columns}: "
+                         "pass resize=True (on the command line --set model.init_resize=true) to interpolate it")  # fmt: skip
     if with_prefix < prefix:
         positions = torch.cat([positions.new_zeros(1, prefix, positions.shape[2]), positions], dim=1)
     return resize_pos_embed(positions.to(torch.promote_types(positions.dtype, torch.float32)), grid, (rows, columns))
+
+
+def _refuse_rows(rows: int, prefix: int):
+    "The sentence about a table whose rows fill no grid that is known"
+    raise ValueError(f"pos_embed has {rows} positions in the source, which is no square grid after {prefix} prefix tokens; "
+                     "say how many patches it was made for by grid=(rows, columns)")  # fmt: skip
 
 # %% ../nbs/workshop/weights.ipynb #c0c50cfc
 def _first_mismatch(wanted: dict[str, Tensor], given: dict[str, Tensor]) -> str | None:
@@ -183,7 +208,7 @@ def _first_mismatch(wanted: dict[str, Tensor], given: dict[str, Tensor]) -> str 
         return "x".join(map(str, tensor.shape))
 
     for name, tensor in wanted.items():
-        advice = ": pass new_head=True to keep this model's fresh head" if name.startswith("head.") else ""
+        advice = ": pass new_head=True (on the command line --set model.init_new_head=true) to keep this model's fresh head" if name.startswith("head.") else ""
         if name not in given:
             return f"{name} ({show(tensor)}) is in this model and not in the source{advice}"
         if given[name].shape != tensor.shape:
@@ -201,17 +226,29 @@ def _adopt(model: "ViT", facts: dict, norm_eps: float, new_head: bool) -> None:
     for key in ("mean", "std") if new_head else ("classes", "mean", "std"):
         setattr(model, key, facts.get(key) or getattr(model, key))
 
+
+def _grid_of(theirs: nn.Module | None, facts: dict) -> tuple[int, int] | None:
+    "Patches down and across of another library's model, where there is one"
+    if theirs is None:
+        return None
+    size, patch = facts["size"], getattr(theirs, "patch_size", None) or getattr(getattr(theirs, "config", None), "patch_size", None)
+    patch = patch or theirs.patch_embed.patch_size
+    sides = [(x, x) if isinstance(x, int) else tuple(x) for x in (size, patch)]
+    return tuple(side // p for side, p in zip(*sides, strict=True))
+
 # %% ../nbs/workshop/weights.ipynb #d63200cc
 def load_weights(
     model: ViT,  # changed in place, and only if everything fits
     source: Mapping[str, Tensor] | str | Path,  # a state dict, a file, a run folder, a shipped model, or "timm:NAME", "torchvision:NAME", "hf:NAME" (pretrained, downloaded)
     new_head: bool = False,  # keep this model's own head: for other classes
     resize: bool = False,  # interpolate the positions to this model's grid: for another resolution
+    grid: tuple[int, int] | None = None,  # patches down and across of the source, where a bare state dict leaves it open
 ) -> ViT:  # the same model
     "Fill a ViT with weights of timm, torchvision, Hugging Face or this package; LayerNorm's eps follows the source."
     state, facts, theirs = _read_source(source)
     given, library = rename_weights(state)
     arguments, wanted = facts.get("arguments", {}), model.state_dict()
+    grid = grid or (_grid(**arguments) if arguments else _grid_of(theirs, facts))
     heads = model.arguments["num_heads"]
     if arguments.get("num_heads", heads) != heads:
         raise ValueError(f"the source has num_heads={arguments['num_heads']} and this model {heads}")
@@ -220,7 +257,7 @@ def load_weights(
     if new_head:
         given = {k: v for k, v in given.items() if not k.startswith(("head.", "pooler."))} | {k: v for k, v in wanted.items() if k.startswith("head.")}
     if {"pos_embed"} <= given.keys() & wanted.keys() and given["pos_embed"].shape[2] == wanted["pos_embed"].shape[2]:
-        given["pos_embed"] = _positions_for(model, given["pos_embed"], resize, _grid(**arguments) if arguments else None)
+        given["pos_embed"] = _positions_for(model, given["pos_embed"], resize, grid, "cls_token" in given and "reg_token" not in given)
     if mismatch := _first_mismatch(wanted, given):
         raise ValueError(mismatch)
     model.load_state_dict(given)
