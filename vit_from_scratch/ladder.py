@@ -155,7 +155,7 @@ def climb_rung(
     "Build the model of a rung, train it, test it."
     if name not in (*RUNGS, *TRAININGS):
         raise ValueError(f"there is no rung {name!r}; choose from {', '.join((*RUNGS, *TRAININGS))}")
-    model = RUNGS[name if name in RUNGS else "+ MLP"](seed)
+    model = RUNGS[name if name in RUNGS else "+ class token"](seed)
     return climb(model, seed, **TRAININGS.get(name, {}))
 
 # %% ../nbs/workshop/ladder.ipynb #621b42ef
