@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Recording', 'record_attention', 'attention_maps', 'patch_map', 'cls_map', 'rollout', 'relevance_steps', 'Trace',
-           'trace', 'relevance', 'attention_distance', 'pos_embed_similarity', 'pos_embed_norms', 'embedding_filters',
-           'token_norms', 'logit_lens', 'ablate_heads', 'pointing_hits', 'pointing_score', 'pointing_maps',
-           'pointing_table', 'best_pointer']
+           'trace', 'relevance', 'deletion_curve', 'curve_area', 'token_norms', 'logit_lens', 'readout_lens',
+           'swap_activations', 'swap_effects', 'tokens_to_turn', 'ablate_heads', 'mask_share', 'pointing_hits',
+           'pointing_score', 'pos_embed_similarity', 'pos_embed_norms', 'embedding_filters', 'attention_distance']
 
 # %% ../nbs/08_interpretation.ipynb #6b6ddf2a
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,34 +22,51 @@ from .vit import ViT, evaluating
 
 # %% ../nbs/08_interpretation.ipynb #63aa2d04
 def _attentions(model: nn.Module) -> list[MultiHeadAttention]:
+    "The attention layers of a model, first block first"
     found = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
     if not found:
-        raise ValueError(f"{type(model).__name__} has no attention blocks of this package: pass a ViT, or load other weights into one with load_weights")
+        raise ValueError(
+            f"{type(model).__name__} has no attention blocks of this package: pass a ViT, "
+            "or load other weights into one with load_weights"
+        )
     return found
 
 
 def _vit(model: nn.Module) -> ViT:
+    "The model itself, if it is a ViT"
     _attentions(model)
     if not isinstance(model, ViT):
-        raise ValueError(f"{type(model).__name__} is not a ViT of this package: pass the ViT itself (often `model.module`)")
+        raise ValueError(
+            f"{type(model).__name__} is not a ViT of this package: "
+            "pass the ViT itself (often `model.module`)"
+        )
     return model
 
 # %% ../nbs/08_interpretation.ipynb #d26e12a7
 def _prepare(model: nn.Module, images: Tensor) -> Tensor:
-    "Images on the model's device; one clear sentence where they cannot be what the model was trained on."
+    "Images on the model's device, refused where they cannot be what it was trained on"
     if images.ndim != 4:
-        raise ValueError(f"images have shape {tuple(images.shape)}, wanted (B, C, H, W): add a batch axis with images[None]")
+        raise ValueError(
+            f"images have shape {tuple(images.shape)}, wanted (B, C, H, W): "
+            "add a batch axis with images[None]"
+        )
     if not images.is_floating_point():
-        raise ValueError(f"images are {images.dtype}: normalise them first, for example with data.train.normalize(images)")
-    brightest = 1.1 / min(getattr(model, "std", None) or [1])  # what a white pixel can become at most
+        raise ValueError(
+            f"images are {images.dtype}: normalise them first, "
+            "for example with data.train.normalize(images)"
+        )
+    brightest = 1.1 / min(getattr(model, "std", None) or [1])  # what white can become at most
     if not torch.isfinite(images).all() or images.abs().max() > max(50, brightest):
-        raise ValueError(f"images reach {images.abs().max():.0f}, normalised ones stay within a few units: use data.train.normalize(images)")
+        raise ValueError(
+            f"images reach {images.abs().max():.0f}, normalised ones stay within a few units: "
+            "use data.train.normalize(images)"
+        )
     return images.to(next(model.parameters()))
 
 # %% ../nbs/08_interpretation.ipynb #b1036802
 @dataclass
 class Recording:
-    "Attention of the latest forward pass, filled in while `record_attention` is open."
+    "Attention of the latest forward pass, filled while `record_attention` is open."
 
     weights: list[Tensor] = field(default_factory=list)  # one `(B, h, T, T)` per block
 
@@ -58,8 +75,13 @@ class Recording:
         "Memory held by the weights: `L * B * h * T * T` numbers."
         return sum(w.numel() * w.element_size() for w in self.weights)
 
-    def observer(self, index: int, keep_graph: bool, previous: Callable[[Tensor], None] | None) -> Callable[[Tensor], None]:
-        "A function for block `index` that stores the weights it sees and passes them on to an observer that was there before."
+    def observer(
+        self,
+        index: int,  # of the block
+        keep_graph: bool,  # store the weights differentiable
+        previous: Callable[[Tensor], None] | None,  # an observer that was there before
+    ) -> Callable[[Tensor], None]:
+        "A function for one block that stores the weights it sees and passes them on."
 
         def observe(weights: Tensor) -> None:
             if index == 0:
@@ -74,9 +96,9 @@ class Recording:
 @contextmanager
 def record_attention(
     model: nn.Module,  # any model with `MultiHeadAttention` inside
-    keep_graph: bool = False,  # keep the weights differentiable, which also keeps every activation alive
+    keep_graph: bool = False,  # differentiable weights, which keep every activation alive
 ) -> Iterator[Recording]:
-    "Record every block's and head's attention (ViT paper, equation 6) while open; it costs `4·L·B·h·T²` bytes in float32."
+    "Record every block's attention (ViT paper, equation 6): `4·L·B·h·T²` bytes in float32."
     attentions, recording = _attentions(model), Recording()
     before = [attention.observer for attention in attentions]
     try:
@@ -87,48 +109,51 @@ def record_attention(
         for attention, previous in zip(attentions, before, strict=True):
             attention.observer = previous
 
-# %% ../nbs/08_interpretation.ipynb #e3579c37
+
 @torch.no_grad()
 def attention_maps(
     model: nn.Module,  # any model with `MultiHeadAttention` inside
     images: Tensor,  # `(B, C, H, W)`, normalised
 ) -> Tensor:  # `(L, B, h, T, T)`: block, image, head, looking token, looked-at token
-    "Attention weights of every block and head (ViT paper, equation 6), `4·L·B·h·T²` bytes in float32."
+    "Attention weights of every block and head (ViT paper, equation 6)."
     with evaluating(model), record_attention(model) as recording:
         model(_prepare(model, images))
     return torch.stack(recording.weights)
 
-# %% ../nbs/08_interpretation.ipynb #672fc40a
+# %% ../nbs/08_interpretation.ipynb #94b75097
 def patch_map(
     rows: Tensor,  # `(..., T)`: one number per token
     model: ViT,  # knows the grid and how many tokens stand before the patches
-) -> Tensor:  # `(..., rows, columns)`: the numbers of the patches, laid out as the image
-    "Lay one number per token out on the patch grid; class and register tokens are left out."
+) -> Tensor:  # `(..., rows, columns)`
+    "One number per token laid out on the patch grid, class and register tokens left out."
     model = _vit(model)
     num_tokens = model.num_prefix_tokens + model.patch_embed.num_patches
     if rows.shape[-1] != num_tokens:
-        raise ValueError(f"the last axis has {rows.shape[-1]} entries, this model has {num_tokens} tokens")
+        raise ValueError(
+            f"the last axis has {rows.shape[-1]} entries, this model has {num_tokens} tokens"
+        )
     return rows[..., model.num_prefix_tokens :].unflatten(-1, model.grid_size)
 
-# %% ../nbs/08_interpretation.ipynb #94b75097
+
 def cls_map(
     matrix: Tensor,  # `(..., T, T)`: attention, rollout or relevance
     model: ViT,  # the model it came from
 ) -> Tensor:  # `(..., rows, columns)`
-    "Where the answer looks: the class token's row, or, with pool='avg', the mean of the patches' rows."
-    model = _vit(model)
+    "Where the answer looks: the class token's row, or the mean of the patches' rows."
     if matrix.ndim < 2 or matrix.shape[-2] != matrix.shape[-1]:
-        raise ValueError(f"wanted square matrices (..., T, T), got {tuple(matrix.shape)}: for one row per image use patch_map")
-    row = matrix[..., 0, :] if model.pool == "cls" else matrix[..., model.num_prefix_tokens :, :].mean(dim=-2)
-    return patch_map(row, model)
+        raise ValueError(
+            f"wanted square matrices (..., T, T), got {tuple(matrix.shape)}: "
+            "for one row per image use patch_map"
+        )
+    return patch_map(_vit(model).readout(matrix), model)
 
 # %% ../nbs/08_interpretation.ipynb #3e8312da
 def rollout(
-    weights: Sequence[Tensor] | Tensor,  # attention of the blocks, first block first: L times `(B, h, T, T)`
+    weights: Sequence[Tensor] | Tensor,  # attention: L times `(B, h, T, T)`, first block first
     fusion: str = "mean",  # how heads are joined: "mean" (the paper), "max" or "min"
     discard: float = 0.0,  # share of each row, its smallest weights, set to zero first
-) -> Tensor:  # `(B, T, T)`: how much of each input token flows into each output token; rows sum to 1
-    "Attention rollout: follow attention and the skip connection through the blocks (Abnar & Zuidema 2020, section 3)."
+) -> Tensor:  # `(B, T, T)`: how much of each input token is in each output token; rows sum to 1
+    "Attention and skip connection through all blocks (Abnar & Zuidema 2020, section 3)."
     fuse = {"mean": torch.mean, "max": torch.amax, "min": torch.amin}.get(fusion)
     if fuse is None:
         raise ValueError(f"fusion={fusion!r}: choose 'mean', 'max' or 'min'")
@@ -138,8 +163,8 @@ def rollout(
     flow = identity
     for block in weights:
         step = fuse(block.float(), dim=1)
-        smallest = step.topk(int(discard * step.shape[-1]), dim=-1, largest=False).indices
-        step = step.scatter(-1, smallest, 0.0) + identity
+        least = step.topk(int(discard * step.shape[-1]), dim=-1, largest=False).indices
+        step = step.scatter(-1, least, 0.0) + identity
         flow = step / step.sum(dim=-1, keepdim=True) @ flow
     return flow
 
@@ -148,7 +173,7 @@ def relevance_steps(
     weights: Tensor,  # `(L, B, h, T, T)`
     gradients: Tensor,  # `(L, B, h, T, T)`, of the class's logit
 ) -> Tensor:  # `(L, B, T, T)`: the relevance after each block
-    "Add up gradient times attention, positive part, mean over heads, block by block (Chefer et al. 2021, equations 5 and 6)."
+    "Positive part of gradient x attention, added up (Chefer et al. 2021, equations 5, 6)."
     steps = (weights * gradients).clamp(min=0).mean(dim=2)
     result, matrices = torch.eye(weights.shape[-1], device=weights.device), []
     for step in steps:
@@ -159,7 +184,7 @@ def relevance_steps(
 # %% ../nbs/08_interpretation.ipynb #71d3c53f
 @dataclass
 class Trace:
-    "One forward and one backward pass: what the blocks saw and how the answer depends on it."
+    "One forward and one backward pass: what the blocks saw, how the answer depends on it."
 
     logits: Tensor  # `(B, K)`
     classes: Tensor  # `(B,)`, the classes asked about
@@ -170,105 +195,92 @@ class Trace:
 
 
 def _class_per_image(classes: Tensor | Sequence[int] | int | None, logits: Tensor) -> Tensor:
+    "One class per image: the given ones, or the predicted ones"
     batch, num_classes = logits.shape
     if classes is None:
         return logits.argmax(dim=1)
-    chosen = torch.as_tensor(classes, device=logits.device).long().reshape(-1).clone()  # a plain tensor, even in inference mode
+    given = torch.as_tensor(classes, device=logits.device).long().reshape(-1)
+    chosen = given.clone()  # a plain tensor, even in inference mode
     if len(chosen) not in (1, batch) or chosen.min() < 0 or chosen.max() >= num_classes:
-        raise ValueError(f"classes={classes} must be one class, or one for each of the {batch} images, from 0 to {num_classes - 1}")
+        raise ValueError(
+            f"classes={classes} must be one class, or one for each of the {batch} images, "
+            f"from 0 to {num_classes - 1}"
+        )
     return chosen.expand(batch)
 
 # %% ../nbs/08_interpretation.ipynb #4a2b4a4b
 def trace(
     model: ViT,  # the model asked
     images: Tensor,  # `(B, C, H, W)`, normalised
-    classes: Tensor | Sequence[int] | int | None = None,  # class per image, or one for all; None: the predicted one
+    classes: Tensor | Sequence[int] | int | None = None,  # per image or for all; None: predicted
 ) -> Trace:
-    "Attention weights and block inputs, with the gradients of one logit per image with respect to both."
+    "Attention and block inputs, with the gradients of one logit per image."
     model, tokens = _vit(model), []
-    with evaluating(model), torch.inference_mode(False), torch.enable_grad(), record_attention(model, keep_graph=True) as recording:
+    recording = record_attention(model, keep_graph=True)
+    with evaluating(model), torch.inference_mode(False), torch.enable_grad(), recording as seen:
         x = model.embed(_prepare(model, images).detach().clone().requires_grad_())
         for block in model.blocks:
             tokens.append(x)
             x = block(x)
-        x = model.norm(x)
-        logits = model.head(x[:, 0] if model.pool == "cls" else x[:, model.num_prefix_tokens :].mean(dim=1))
+        logits = model.forward_head(model.norm(x))
         classes = _class_per_image(classes, logits)
-        gradients = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), [*recording.weights, *tokens])
-    weights, tokens, depth = torch.stack(recording.weights).detach(), torch.stack(tokens).detach(), len(model.blocks)
-    return Trace(logits.detach(), classes, weights, torch.stack(gradients[:depth]), tokens, torch.stack(gradients[depth:]))
+        asked = logits.gather(1, classes[:, None]).sum()
+        gradients = torch.autograd.grad(asked, [*seen.weights, *tokens])
+    depth, tokens = len(model.blocks), torch.stack(tokens).detach()
+    weights, by_weight = torch.stack(seen.weights).detach(), torch.stack(gradients[:depth])
+    by_token = torch.stack(gradients[depth:])
+    return Trace(logits.detach(), classes, weights, by_weight, tokens, by_token)
 
-# %% ../nbs/08_interpretation.ipynb #a9044077
+
 def relevance(
     model: ViT,  # the model asked
     images: Tensor,  # `(B, C, H, W)`, normalised
-    classes: Tensor | Sequence[int] | int | None = None,  # class per image, or one for all; None: the predicted one
+    classes: Tensor | Sequence[int] | int | None = None,  # per image or for all; None: predicted
 ) -> Tensor:  # `(B, T, T)`: relevance of each input token for each output token
-    "Class-specific relevance: gradient times attention, added up through the blocks (Chefer et al. 2021, equations 5 and 6)."
+    "Class-specific relevance (Chefer et al. 2021, equations 5 and 6)."
     traced = trace(model, images, classes)
     return relevance_steps(traced.weights, traced.weight_gradients)[-1]
 
-# %% ../nbs/08_interpretation.ipynb #630fdfcd
-def attention_distance(
-    weights: Sequence[Tensor] | Tensor,  # attention of the blocks: L times `(B, h, T, T)`
-    grid_size: tuple[int, int],  # patches down and across
-    patch_size: int,  # side `P` of a patch, in pixels
-    num_prefix: int = 1,  # class and register tokens before the patches; they have no place and are left out
-) -> Tensor:  # `(L, h)`, in pixels
-    "How far each head looks: mean distance between a patch and what it attends to (ViT paper, figure 7 right and appendix D.7)."
-    rows, columns = grid_size
-    if weights[0].shape[-1] != num_prefix + rows * columns:
-        raise ValueError(f"{weights[0].shape[-1]} tokens are not {num_prefix} prefix tokens and a grid of {rows}x{columns} patches")
-    places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).float()
-    distance = (places[:, None] - places).norm(dim=-1).to(weights[0].device) * patch_size
-    found = []
-    for block in weights:
-        patches = block[..., num_prefix:, num_prefix:]
-        found.append(((patches * distance).sum(dim=-1) / patches.sum(dim=-1)).mean(dim=(0, 2)))
-    return torch.stack(found)
-
-# %% ../nbs/08_interpretation.ipynb #f9b606f9
-def _positions(model: ViT) -> Tensor:
-    "Position embeddings of the patches, `(N, D)`."
-    model = _vit(model)
-    if model.pos_embed is None:
-        raise ValueError("this model has no position embeddings (pos_embed='none'): there is nothing to compare")
-    return model.pos_embed[0, model.num_prefix_tokens :].detach()
+# %% ../nbs/08_interpretation.ipynb #19a89f1e
+def _highest(maps: Tensor, count: int, patch_size: int) -> Tensor:
+    "Pixels `(B, 1, H, W)` bool of the `count` highest patches of each map"
+    ranks = maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    chosen = (ranks < count).view_as(maps)[:, None]
+    return chosen.repeat_interleave(patch_size, 2).repeat_interleave(patch_size, 3)
 
 
-def pos_embed_similarity(
-    model: ViT,  # with learned or sine-cosine positions
-) -> Tensor:  # `(N, rows, columns)`: for each patch position, its cosine similarity with all of them
-    "Cosine similarity of the position embeddings (ViT paper, figure 7 centre)."
-    positions = F.normalize(_positions(model), dim=-1)
-    return (positions @ positions.T).unflatten(-1, model.grid_size)
+@torch.no_grad()
+def deletion_curve(
+    model: ViT,  # the model asked
+    images: Tensor,  # `(B, C, H, W)`, normalised
+    maps: Tensor,  # `(B, rows, columns)`: the highest patch is covered first
+    classes: Tensor | Sequence[int] | int | None = None,  # per image or for all; None: predicted
+    insert: bool = False,  # begin with everything covered, and uncover
+    steps: int = 16,  # in how many steps all patches go
+    fill: float = 0.0,  # what covers them; 0: the mean colour of normalised images
+) -> Tensor:  # `(steps + 1, B)`: the class's probability
+    "Probability while patches are covered in a map's order (RISE, Petsiuk et al. 2018)."
+    curve, (rows, columns) = [], maps.shape[1:]
+    with evaluating(_vit(model)):
+        images = _prepare(model, images)
+        chosen = _class_per_image(classes, model(images))[:, None]
+        for step in range(steps + 1):
+            count = round(step * rows * columns / steps)
+            top = _highest(maps.to(images.device), count, model.patch_embed.patch_size)
+            shown = images.where(top, fill) if insert else images.masked_fill(top, fill)
+            curve.append(model(shown).softmax(-1).gather(1, chosen)[:, 0])
+    return torch.stack(curve)
 
 
-def pos_embed_norms(
-    model: ViT,  # with learned or sine-cosine positions
-) -> Tensor:  # `(rows, columns)`
-    "Length of each patch's position embedding."
-    return _positions(model).norm(dim=-1).unflatten(-1, model.grid_size)
-
-# %% ../nbs/08_interpretation.ipynb #1224f0bc
-def embedding_filters(
-    model: ViT,  # any
-    num: int = 28,  # how many, at most `min(D, C·P·P)`
-) -> Tensor:  # `(num, C, P, P)`, unit length, most important first
-    "First principal components of the patch-embedding filters (ViT paper, figure 7 left)."
-    filters = _vit(model).patch_embed.proj.weight.detach().float()
-    most = min(len(filters), filters[0].numel())
-    if not 1 <= num <= most:
-        raise ValueError(f"num={num}: this patch embedding has between 1 and {most} principal components")
-    flat = filters.flatten(1)
-    components = torch.linalg.svd(flat - flat.mean(dim=0), full_matrices=False).Vh[:num]
-    peak = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
-    return (components * peak.sign()).unflatten(1, filters.shape[1:])
+def curve_area(
+    curve: Tensor,  # `(steps + 1, B)`, as `deletion_curve` gives it
+) -> Tensor:  # `(B,)`, between 0 and 1
+    "Area under each image's curve, the whole way counted as 1."
+    return torch.trapezoid(curve, dim=0) / (len(curve) - 1)
 
 # %% ../nbs/08_interpretation.ipynb #bc5d78f5
-@torch.no_grad()
 def _states(model: ViT, images: Tensor) -> Tensor:
-    "The residual stream `(L+1, B, T, D)`: what enters the first block, then what leaves each one."
+    "The residual stream `(L+1, B, T, D)`: what enters block 0, then what leaves each block"
     model = _vit(model)
     with evaluating(model):
         states = [model.embed(_prepare(model, images))]
@@ -281,39 +293,102 @@ def token_norms(
     model: ViT,  # the model asked
     images: Tensor,  # `(B, C, H, W)`, normalised
 ) -> Tensor:  # `(L+1, B, T)`: before the first block and after each
-    "Length of every token in the residual stream; outliers are what registers are for (Darcet et al. 2024, section 2)."
+    "Length of every token in the residual stream (Darcet et al. 2024, section 2)."
     return _states(model, images).norm(dim=-1)
 
-# %% ../nbs/08_interpretation.ipynb #96fb1ab4
+
 @torch.no_grad()
 def logit_lens(
     model: ViT,  # the model asked
     images: Tensor,  # `(B, C, H, W)`, normalised
-) -> Tensor:  # `(L+1, B, T, K)` logits: before the first block and after each
-    "What the head would answer if it read each token after each block (nostalgebraist 2020, 'the logit lens')."
+) -> Tensor:  # `(L+1, B, T, K)`: before the first block and after each
+    "What the head would answer if it read each token (nostalgebraist 2020)."
     return model.head(model.norm(_states(model, images)))
 
-# %% ../nbs/08_interpretation.ipynb #46b00e92
-@contextmanager
-def ablate_heads(
-    model: nn.Module,  # any model with `MultiHeadAttention` inside
-    heads: Iterable[tuple[int, int]],  # pairs (block, head), both counted from 0
-) -> Iterator[nn.Module]:
-    "Switch heads off while open: their output is set to zero before the projection (Michel et al. 2019, section 2.3)."
-    attentions, heads, handles = _attentions(model), list(heads), []
-    for block, head in heads:
-        if not (0 <= block < len(attentions) and 0 <= head < attentions[block].num_heads):
-            raise ValueError(f"there is no head {head} in block {block}: blocks run from 0 to {len(attentions) - 1}, heads from 0 to {attentions[0].num_heads - 1}")
-    try:
-        for block, head in heads:
-            handles.append(attentions[block].proj.register_forward_pre_hook(_silencer(head, attentions[block].head_dim)))
-        yield model
-    finally:
-        for handle in handles:
-            handle.remove()
+
+@torch.no_grad()
+def readout_lens(
+    model: ViT,  # the model asked
+    images: Tensor,  # `(B, C, H, W)`, normalised
+) -> Tensor:  # `(L+1, B, K)`; the last row is the model's own answer
+    "What the model would answer if it stopped after so many blocks."
+    return model.forward_head(model.norm(_states(model, images)))
+
+# %% ../nbs/08_interpretation.ipynb #4932c5ee
+def _finish(model: ViT, tokens: Tensor, blocks_run: int) -> Tensor:
+    "Logits from the residual stream after so many blocks"
+    with evaluating(model):
+        for block in model.blocks[blocks_run:]:
+            tokens = block(tokens)
+        return model.forward_head(model.norm(tokens))
 
 
+def swap_activations(
+    model: ViT,  # the model asked
+    images: Tensor,  # `(B, C, H, W)`, normalised: these are answered
+    donors: Tensor,  # `(B, C, H, W)`: these give their activations
+    blocks_run: int,  # where: after so many blocks; 0 is what enters the first, L what is read
+    tokens: Sequence[int] | Tensor,  # whose: positions, or bool `(T,)` or `(B, T)`
+) -> Tensor:  # `(B, K)`
+    "Logits of images in which some tokens are another picture's (activation patching)."
+    depth = len(_vit(model).blocks)
+    if not 0 <= blocks_run <= depth:
+        raise ValueError(f"blocks_run={blocks_run} must lie between 0 and {depth}, the depth")
+    own, other = (_states(model, x)[blocks_run] for x in (images, donors))
+    chosen = torch.as_tensor(tokens, device=own.device)
+    if chosen.dtype != torch.bool:
+        if len(chosen) and not 0 <= chosen.min() <= chosen.max() < own.shape[1]:
+            raise ValueError(f"tokens={tokens} must lie between 0 and {own.shape[1] - 1}")
+        chosen = torch.zeros(own.shape[1], device=own.device).index_fill(0, chosen.long(), 1) > 0
+    return _finish(model, other.where(chosen.expand(own.shape[:2])[..., None], own), blocks_run)
+
+# %% ../nbs/08_interpretation.ipynb #a9c08f37
+def _pair(model: ViT, image: Tensor, donor: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    "Residual streams `(L+1, 2, T, D)` of two images, and the two answers, which must differ"
+    states = _states(model, torch.stack([image, donor]))
+    first, second = _finish(model, states[-1], len(model.blocks)).argmax(1).tolist()
+    if first == second:
+        raise ValueError(f"both images are answered with class {first}: patching needs two answers")
+    return states, (first, second)
+
+
+def swap_effects(
+    model: ViT,  # the model asked
+    image: Tensor,  # `(C, H, W)`, normalised
+    donor: Tensor,  # `(C, H, W)`, an image with another answer
+) -> Tensor:  # `(L+1, T)`; 0: nothing changed, 1: the margin is the donor's
+    "How far swapping one token moves the margin of two answers (Zhang & Nanda 2024)."
+    states, (first, second) = _pair(model, image, donor)
+    alone, effects = torch.eye(states.shape[2], device=states.device)[..., None] > 0, []
+    for blocks_run, (own, other) in enumerate(states):
+        ends = torch.stack([own, other])
+        logits = _finish(model, torch.cat([ends, other.where(alone, own)]), blocks_run)
+        margin = logits[:, second] - logits[:, first]
+        effects.append((margin[2:] - margin[0]) / (margin[1] - margin[0]))
+    return torch.stack(effects)
+
+# %% ../nbs/08_interpretation.ipynb #36b6012c
+def tokens_to_turn(
+    model: ViT,  # the model asked
+    image: Tensor,  # `(C, H, W)`, normalised
+    donor: Tensor,  # `(C, H, W)`, an image with another answer
+    order: Tensor,  # `(L+1, T)`: tokens with higher numbers are swapped first
+) -> Tensor:  # `(L+1,)`, from 1 to T
+    "How many tokens, swapped at one depth, make the image's answer the donor's."
+    states, (_, wanted) = _pair(model, image, donor)
+    counts = torch.arange(1, states.shape[2] + 1, device=states.device)[:, None]
+    found = []
+    for blocks_run, ((own, other), row) in enumerate(zip(states, order, strict=True)):
+        ranks = row.argsort(descending=True, stable=True).argsort()
+        swapped = other.where((ranks < counts)[..., None], own)  # one token more in every row
+        turned = _finish(model, swapped, blocks_run).argmax(1) == wanted
+        found.append(int(turned.int().argmax()) + 1)
+    return torch.tensor(found)
+
+# %% ../nbs/08_interpretation.ipynb #3b4d5fcf
 def _silencer(head: int, width: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor]]:
+    "A hook that sets one head's part of the projection's input to zero"
+
     def silence(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
         x = inputs[0].clone()
         x[..., head * width : (head + 1) * width] = 0
@@ -321,14 +396,54 @@ def _silencer(head: int, width: int) -> Callable[[nn.Module, tuple[Tensor, ...]]
 
     return silence
 
+
+@contextmanager
+def ablate_heads(
+    model: nn.Module,  # any model with `MultiHeadAttention` inside
+    heads: Iterable[tuple[int, int]],  # pairs (block, head), both counted from 0
+) -> Iterator[nn.Module]:
+    "Heads off while open: zero before the projection (Michel et al. 2019, section 2.3)."
+    layers, heads, handles = _attentions(model), list(heads), []
+    for block, head in heads:
+        if not (0 <= block < len(layers) and 0 <= head < layers[block].num_heads):
+            raise ValueError(
+                f"there is no head {head} in block {block}: blocks run from 0 to "
+                f"{len(layers) - 1}, heads from 0 to {layers[0].num_heads - 1}"
+            )
+    try:
+        for block, head in heads:
+            silence = _silencer(head, layers[block].head_dim)
+            handles.append(layers[block].proj.register_forward_pre_hook(silence))
+        yield model
+    finally:
+        for handle in handles:
+            handle.remove()
+
 # %% ../nbs/08_interpretation.ipynb #1295b71d
+def mask_share(
+    maps: Tensor,  # `(B, rows, columns)`: one number per patch; negative ones count as 0
+    masks: Tensor,  # bool `(B, H, W)`, or `(B, M, H, W)` for several objects
+) -> Tensor:  # `(B,)` or `(B, M)`, between 0 and 1
+    "Share of each map's total that lies on a mask."
+    height, width = masks.shape[-2:]
+    down, across = height // maps.shape[-2], width // maps.shape[-1]
+    pixels = maps.clamp(min=0).repeat_interleave(down, -2).repeat_interleave(across, -1)
+    total = pixels.sum((-2, -1)).clamp(min=1e-12)
+    if masks.ndim == 4:
+        pixels, total = pixels[:, None], total[:, None]
+    return (pixels * masks).sum((-2, -1)) / total
+
+
 def pointing_hits(
     maps: Tensor,  # `(B, rows, columns)`: one number per patch
     masks: Tensor,  # `(B, H, W)` bool: where the object is
 ) -> Tensor:  # `(B,)` bool
-    "Whether the centre of each image's hottest patch lies on the object (the pointing game, Zhang et al. 2016, section 4.1)."
+    "Whether each hottest patch's centre lies on the object (Zhang et al. 2016, section 4.1)."
     if maps.ndim != 3 or masks.ndim != 3 or len(maps) != len(masks):
-        raise ValueError(f"wanted maps (B, rows, columns) and as many masks (B, H, W), got {tuple(maps.shape)} and {tuple(masks.shape)}")
+        raise ValueError(
+            "wanted maps (B, rows, columns) and as many masks (B, H, W), "
+            f"got {tuple(maps.shape)} and {tuple(masks.shape)}"
+        )
     (rows, columns), (height, width) = maps.shape[1:], masks.shape[1:]
     hottest = maps.flatten(1).argmax(dim=1).to(masks.device)
     y = (2 * (hottest // columns) + 1) * height // (2 * rows)
@@ -340,50 +455,68 @@ def pointing_score(
     maps: Tensor,  # `(B, rows, columns)`: one number per patch
     masks: Tensor,  # `(B, H, W)` bool: where the object is
 ) -> float:  # between 0 and 1; a map that knows nothing scores the mean mask area
-    "Share of images whose hottest patch has its centre on the object (the pointing game, Zhang et al. 2016, section 4.1)."
+    "Share of images whose hottest patch has its centre on the object."
     return pointing_hits(maps, masks).float().mean().item()
 
-# %% ../nbs/08_interpretation.ipynb #a53b4da3
-def pointing_maps(
-    model: ViT,  # the model asked
-    images: Tensor,  # `(B, C, H, W)`, normalised
-    classes: Tensor | Sequence[int] | int | None = None,  # class per image, or one for all; None: the predicted one
-) -> dict[str, Tensor]:  # method -> `(L, B, rows, columns)`, one map per block
-    "Every way of this lesson to say where the model looked, at every block."
-    traced = trace(model, images, classes)
-    weights, gradients = traced.weights, traced.weight_gradients
-    lens = logit_lens(model, images)[1:].softmax(dim=-1)
-    chosen = traced.classes.view(1, -1, 1, 1).expand(*lens.shape[:-1], 1)
-    maps = {
-        "attention, mean of heads": cls_map(weights.mean(dim=2), model),
-        "attention, max of heads": cls_map(weights.amax(dim=2), model),
-        "rollout": torch.stack([cls_map(rollout(weights[: block + 1]), model) for block in range(len(weights))]),
-        "gradient x attention": cls_map((weights * gradients).clamp(min=0).mean(dim=2), model),
-        "relevance": cls_map(relevance_steps(weights, gradients), model),
-        "gradient x input": patch_map((traced.tokens * traced.token_gradients).sum(dim=-1), model),
-        "logit lens": patch_map(lens.gather(-1, chosen)[..., 0], model),
-    }
-    return maps | {f"head {head}": cls_map(weights[:, :, head], model) for head in range(weights.shape[2])}
-
-# %% ../nbs/08_interpretation.ipynb #14e6c9ed
-def pointing_table(
-    model: ViT,  # the model asked
-    image_set,  # one split with `.images`, `.masks` and `.normalize`, such as `load_data("shapes").valid`
-    limit: int | None = None,  # how many of its images, the first ones; None: all
-    batch_size: int = 128,  # images at a time
-) -> dict[str, list[float]]:  # method -> pointing score at each block
-    "Pointing scores of every method at every block, for the classes that the model predicts."
-    if getattr(image_set, "masks", None) is None:
-        raise ValueError("pointing needs masks that say where the object is: use the shapes data, or any set with .images and .masks")
-    images, masks, hits = image_set.images[:limit], image_set.masks[:limit], {}
-    for part, truth in zip(images.split(batch_size), masks.split(batch_size), strict=True):
-        for method, maps in pointing_maps(model, image_set.normalize(part)).items():
-            hits.setdefault(method, []).append(torch.stack([pointing_hits(block, truth) for block in maps]))
-    return {method: torch.cat(found, dim=1).float().mean(dim=1).tolist() for method, found in hits.items()}
+# %% ../nbs/08_interpretation.ipynb #f9b606f9
+def _positions(model: ViT) -> Tensor:
+    "Position embeddings of the patches, `(N, D)`"
+    model = _vit(model)
+    if model.pos_embed is None:
+        raise ValueError(
+            "this model has no position embeddings (pos_embed='none'): nothing to compare"
+        )
+    return model.pos_embed[0, model.num_prefix_tokens :].detach()
 
 
-def best_pointer(
-    table: dict[str, list[float]],  # as `pointing_table` makes it, from validation images
-) -> tuple[str, int]:  # method and block
-    "The method and block with the highest score; choose on validation, report on test."
-    return max(((method, block) for method, row in table.items() for block in range(len(row))), key=lambda place: table[place[0]][place[1]])
+def pos_embed_similarity(
+    model: ViT,  # with learned or sine-cosine positions
+) -> Tensor:  # `(N, rows, columns)`: each patch position compared with all of them
+    "Cosine similarity of the position embeddings (ViT paper, figure 7 centre)."
+    positions = F.normalize(_positions(model), dim=-1)
+    return (positions @ positions.T).unflatten(-1, model.grid_size)
+
+
+def pos_embed_norms(
+    model: ViT,  # with learned or sine-cosine positions
+) -> Tensor:  # `(rows, columns)`
+    "Length of each patch's position embedding."
+    return _positions(model).norm(dim=-1).unflatten(-1, model.grid_size)
+
+
+def embedding_filters(
+    model: ViT,  # any
+    num: int = 28,  # how many, at most `min(D, C·P·P)`
+) -> Tensor:  # `(num, C, P, P)`, unit length, most important first
+    "First principal components of the patch embedding's filters (ViT paper, figure 7 left)."
+    filters = _vit(model).patch_embed.proj.weight.detach().float()
+    most = min(len(filters), filters[0].numel())
+    if not 1 <= num <= most:
+        raise ValueError(f"num={num}: this patch embedding has 1 to {most} principal components")
+    flat = filters.flatten(1)
+    components = torch.linalg.svd(flat - flat.mean(dim=0), full_matrices=False).Vh[:num]
+    peak = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
+    return (components * peak.sign()).unflatten(1, filters.shape[1:])  # largest entry positive
+
+# %% ../nbs/08_interpretation.ipynb #630fdfcd
+def attention_distance(
+    weights: Sequence[Tensor] | Tensor,  # attention of the blocks: L times `(B, h, T, T)`
+    grid_size: tuple[int, int],  # patches down and across
+    patch_size: int,  # side `P` of a patch, in pixels
+    num_prefix: int = 1,  # class and register tokens, which have no place and are left out
+) -> Tensor:  # `(L, h)`, in pixels
+    "How far each head looks, on average (ViT paper, figure 7 right and appendix D.7)."
+    rows, columns = grid_size
+    if weights[0].shape[-1] != num_prefix + rows * columns:
+        raise ValueError(
+            f"{weights[0].shape[-1]} tokens are not {num_prefix} prefix tokens "
+            f"and a grid of {rows}x{columns} patches"
+        )
+    where = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).float()
+    distance = (where[:, None] - where).norm(dim=-1).to(weights[0].device) * patch_size
+    found = []
+    for block in weights:
+        patches = block[..., num_prefix:, num_prefix:]
+        mean = (patches * distance).sum(dim=-1) / patches.sum(dim=-1)
+        found.append(mean.mean(dim=(0, 2)))
+    return torch.stack(found)

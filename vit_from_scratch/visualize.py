@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STYLE', 'AUGMENTATION_STEPS', 'overlay', 'plot_cls_attention', 'plot_attention_wall', 'plot_rollout',
            'plot_relevance', 'plot_pos_similarity', 'plot_pos_norms', 'plot_filters', 'plot_attention_distance',
-           'plot_logit_lens', 'plot_history', 'plot_confusion', 'plot_predictions', 'augmented', 'telling_draw',
-           'plot_augmentations', 'plot_pointing', 'data_figures', 'model_figures', 'run_figures']
+           'plot_logit_lens', 'plot_history', 'plot_confusion', 'plot_predictions', 'augmented', 'visible_draw',
+           'plot_augmentations', 'data_figures', 'model_figures', 'run_figures']
 
 # %% ../nbs/09_visualization.ipynb #85de6427
 import threading
@@ -43,7 +43,7 @@ STYLE = "vit_from_scratch.static.lesson"  # matplotlib's name of this package's 
 
 
 def _house(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    "Draw in the house style, whatever the user's own style is."
+    "A figure function that draws in the house style, whatever the user's own style is"
 
     @wraps(draw)
     def styled(*args, **settings) -> Figure:
@@ -53,10 +53,14 @@ def _house(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return styled
 
 
-def _figure(rows: int, columns: int, width: float, height: float, **settings) -> tuple[Figure, np.ndarray]:
-    "A figure that pyplot does not keep, with a 2-D array of axes; size in inches."
+def _figure(
+    rows: int, columns: int, width: float, height: float, **settings
+) -> tuple[Figure, np.ndarray]:
+    "A figure that pyplot does not keep, with a 2-D array of axes; size in inches"
     if threading.current_thread() is threading.main_thread():
-        figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **settings)
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(width, height), squeeze=False, **settings
+        )
         plt.close(figure)
     else:
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -65,16 +69,23 @@ def _figure(rows: int, columns: int, width: float, height: float, **settings) ->
 
 # %% ../nbs/09_visualization.ipynb #265f4534
 def _array(values: Tensor | np.ndarray | Sequence) -> np.ndarray:
-    return values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, dtype=float)
+    "Numbers for matplotlib, from any device and precision"
+    if isinstance(values, Tensor):
+        return values.detach().float().cpu().numpy()
+    return np.asarray(values, dtype=float)
 
 
-def _pictures(images: Tensor, model=None) -> np.ndarray:
-    "Images `(B, C, H, W)` as `(B, H, W, 3)` in [0, 1]: bytes, numbers in [0, 1], or normalised ones whose model knows mean and std."
+def _pictures(images: Tensor, model: torch.nn.Module | None = None) -> np.ndarray:
+    "Images of bytes, of [0, 1], or normalised for a model, as `(B, H, W, 3)` in [0, 1]"
     if images.ndim != 4:
-        raise ValueError(f"images have shape {tuple(images.shape)}, wanted (B, C, H, W): add a batch axis with images[None]")
+        raise ValueError(
+            f"images have shape {tuple(images.shape)}, wanted (B, C, H, W): "
+            "add a batch axis with images[None]"
+        )
     pixels = images.detach().cpu().float() / (255 if images.dtype == torch.uint8 else 1)
     if model is not None and getattr(model, "mean", None) is not None:
-        pixels = pixels * torch.as_tensor(model.std).float().view(-1, 1, 1) + torch.as_tensor(model.mean).float().view(-1, 1, 1)
+        mean, std = (torch.as_tensor(v).float().view(-1, 1, 1) for v in (model.mean, model.std))
+        pixels = pixels * std + mean
     elif pixels.min() < -0.01 or pixels.max() > 1.01:
         low, high = pixels.amin((1, 2, 3), keepdim=True), pixels.amax((1, 2, 3), keepdim=True)
         pixels = (pixels - low) / (high - low).clamp(min=1e-6)
@@ -83,21 +94,22 @@ def _pictures(images: Tensor, model=None) -> np.ndarray:
 
 # %% ../nbs/09_visualization.ipynb #c1975c19
 def _tile(axis: Axes, values: Tensor | np.ndarray, title: str = "", **settings):
-    "One map without axes; returns what a colour bar needs."
+    "One map without axes; returns what a colour bar needs"
     drawn = axis.imshow(_array(values), **settings)
     axis.set(xticks=[], yticks=[], title=title)
     axis.spines[:].set_visible(False)
     return drawn
 
-# %% ../nbs/09_visualization.ipynb #32a16e65
+
 def _mosaic(axis: Axes, tiles: Tensor | np.ndarray, **settings):
-    "Tiles `(rows, columns, r, c)` side by side, one empty cell between them; returns what a colour bar needs."
+    "Tiles `(rows, columns, r, c)`, an empty cell between; returns what a colour bar needs"
     rows, columns, height, width = tiles.shape
-    spaced = np.pad(_array(tiles), ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=np.nan)
-    sheet = spaced.transpose(0, 2, 1, 3).reshape(rows * (height + 1), columns * (width + 1))[:-1, :-1]
+    margins = ((0, 0), (0, 0), (0, 1), (0, 1))
+    spaced = np.pad(_array(tiles), margins, constant_values=np.nan).transpose(0, 2, 1, 3)
+    sheet = spaced.reshape(rows * (height + 1), columns * (width + 1))[:-1, :-1]
     drawn = axis.imshow(np.ma.masked_invalid(sheet), **settings)
-    axis.set_xticks([column * (width + 1) + (width - 1) / 2 for column in range(columns)], range(columns))
-    axis.set_yticks([row * (height + 1) + (height - 1) / 2 for row in range(rows)], range(rows))
+    axis.set_xticks([c * (width + 1) + (width - 1) / 2 for c in range(columns)], range(columns))
+    axis.set_yticks([r * (height + 1) + (height - 1) / 2 for r in range(rows)], range(rows))
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     return drawn
@@ -110,103 +122,127 @@ def overlay(
     limit: float | None = None,  # top of the scale; None: the map's own largest value
     opacity: float = 0.9,  # of the largest value; smaller ones let more of the image through
 ):  # what a colour bar needs
-    "Lay a patch map over its image in grey: every patch covers exactly its own pixels, opacity follows the value."
+    "Patch map over its image in grey: every patch on its pixels, opacity follows the value."
     height, width = picture.shape[:2]
-    place, values = (-0.5, width - 0.5, height - 0.5, -0.5), _array(values)
+    edges, values = (-0.5, width - 0.5, height - 0.5, -0.5), _array(values)
     limit = limit or values.max() or 1
-    grey = (picture @ [0.299, 0.587, 0.114])[..., None].repeat(3, axis=2)  # the colours belong to the map
-    axis.imshow(grey, extent=place, vmin=0, vmax=1)
+    grey = (picture @ [0.299, 0.587, 0.114])[..., None].repeat(3, axis=2)
+    axis.imshow(grey, extent=edges, vmin=0, vmax=1)
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
     seen = opacity * np.sqrt(np.clip(values / limit, 0, 1))
-    return axis.imshow(values, extent=place, vmin=0, vmax=limit, alpha=seen, interpolation="nearest")
+    settings = dict(extent=edges, vmin=0, vmax=limit, interpolation="nearest")
+    return axis.imshow(values, alpha=seen, **settings)
 
 
-def _shares(figure: Figure, axes: np.ndarray, picture: np.ndarray, tiles: Tensor, even: float, label: str) -> None:
-    "Maps of one image on one scale; the bar marks an even share and ends at the largest, or at four even ones."
-    limit = max(tiles.max().item(), 4 * even)
+def _overlays(
+    figure: Figure, axes: np.ndarray, picture: np.ndarray, tiles: Tensor, label: str, even: float = 0
+) -> None:
+    "Maps of one image on one scale, their maxima below; the bar marks an even share, if there is one"
+    limit = max(tiles.max().item(), 4 * even) or 1
     for axis, tile in zip(axes[1:], tiles, strict=True):
-        drawn = overlay(axis, picture, tile, limit)
+        drawn, top = overlay(axis, picture, tile, limit), tile.max().item()
+        axis.set_xlabel(f"max {top:.1%}" if even else f"max {top:.2g}", fontsize=7, labelpad=2)
     bar = figure.colorbar(drawn, ax=axes, label=label, shrink=0.8)
-    bar.set_ticks([0, even, limit], labels=["0" if even > limit / 8 else "", "even", f"{limit:.1%}"])
-    bar.ax.axhline(even, color="white", linewidth=1.5)
+    if even:
+        zero = "0" if even > limit / 8 else ""
+        bar.set_ticks([0, even, limit], labels=[zero, "even", f"{limit:.1%}"])
+        bar.ax.axhline(even, color="white", linewidth=1.5)
 
 # %% ../nbs/09_visualization.ipynb #d3617863
 @_house
 def plot_cls_attention(
-    model,  # a ViT
+    model: ViT,  # whose attention
     images: Tensor,  # `(B, C, H, W)`, normalised
     block: int = -1,  # which block; -1 is the last
+    weights: Tensor | None = None,  # `(L, B, h, T, T)`, recorded; None: record here
 ) -> Figure:
-    "Where the answer looks: image, mean over heads, and each head, on one scale for each image (ViT paper, equation 6)."
-    found = cls_map(attention_maps(model, images)[block], model)  # (B, h, rows, columns)
+    "Where the answer looks: image, mean of heads, each head (ViT paper, equation 6)."
+    weights = attention_maps(model, images) if weights is None else weights
+    found = cls_map(weights[block], model)  # (B, h, rows, columns)
     found = torch.cat([found.mean(1, keepdim=True), found], dim=1)
-    rows, columns, even = len(found), found.shape[1] + 1, 1 / (model.num_prefix_tokens + model.patch_embed.num_patches)
-    figure, axes = _figure(rows, columns, 1.25 * columns + 0.8, 1.3 * rows + 0.5)
+    rows, columns = len(found), found.shape[1] + 1
+    figure, axes = _figure(rows, columns, 1.25 * columns + 0.8, 1.4 * rows + 0.5)
     for row, picture, tiles in zip(axes, _pictures(images, model), found, strict=True):
         _tile(row[0], picture)
-        _shares(figure, row, picture, tiles, even, "attention")
-    for axis, title in zip(axes[0], ["image", "mean of heads", *(f"head {h}" for h in range(columns - 2))], strict=True):
+        _overlays(figure, row, picture, tiles, "attention", 1 / weights.shape[-1])
+    titles = ["image", "mean of heads", *(f"head {h}" for h in range(columns - 2))]
+    for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
-    figure.suptitle(f"attention of the readout in block {block % model.arguments['depth']}, weights sum to 1 over all tokens")
+    number = block % len(weights)
+    figure.suptitle(f"attention of the readout in block {number}, weights sum to 1 over all tokens")
     return figure
 
 # %% ../nbs/09_visualization.ipynb #8336d0ef
 @_house
 def plot_attention_wall(
-    model,  # a ViT
+    model: ViT,  # whose attention
     images: Tensor,  # `(B, C, H, W)`, normalised; the first one is drawn
     token: int | None = None,  # the patch, counted from 0, that looks; None: the readout
-    own_scale: bool = False,  # each tile on its own scale: shows weak forms, hides how weak they are
+    own_scale: bool = False,  # each tile on its own scale: shows weak forms, hides how weak
+    weights: Tensor | None = None,  # `(L, B, h, T, T)`, recorded; None: record here
 ) -> Figure:
     "Every block (rows) and head (columns) of one image: where one token looks."
-    weights = attention_maps(model, images[:1])[:, 0]
-    found = cls_map(weights, model) if token is None else patch_map(weights[..., model.num_prefix_tokens + token, :], model)
+    weights = (attention_maps(model, images[:1]) if weights is None else weights)[:, 0]
+    if token is None:
+        found, looker = cls_map(weights, model), "the readout"
+    else:
+        row = weights[..., model.num_prefix_tokens + token, :]
+        found, looker = patch_map(row, model), f"patch {token}"
     depth, heads, rows, columns = found.shape
     figure, axes = _figure(1, 1, 1.0 * heads + 1.8, 1.0 * depth * rows / columns + 0.9)
     if own_scale:
         found = found / found.amax(dim=(2, 3), keepdim=True)
     drawn = _mosaic(axes[0, 0], found, vmin=0, vmax=found.max().item())
-    axes[0, 0].set(xlabel="head", ylabel="block", title=f"{'the readout' if token is None else f'patch {token}'} looks at …")
-    figure.colorbar(drawn, label="share of each tile's largest weight" if own_scale else "attention weight", shrink=0.8)
+    axes[0, 0].set(xlabel="head", ylabel="block", title=f"{looker} looks at …")
+    label = "share of each tile's largest weight" if own_scale else "attention weight"
+    figure.colorbar(drawn, label=label, shrink=0.8)
     return figure
 
 # %% ../nbs/09_visualization.ipynb #6db10797
 @_house
 def plot_rollout(
-    model,  # a ViT
+    model: ViT,  # whose attention
     images: Tensor,  # `(B, C, H, W)`, normalised
     discard: float = 0.0,  # share of each row's smallest weights set to zero
+    weights: Tensor | None = None,  # `(L, B, h, T, T)`, recorded; None: record here
 ) -> Figure:
-    "Attention rollout with the heads joined by mean, max and min (Abnar & Zuidema 2020, section 3)."
-    weights = attention_maps(model, images)
-    found = torch.stack([cls_map(rollout(weights, fusion, discard), model) for fusion in ("mean", "max", "min")], dim=1)
-    figure, axes = _figure(len(images), 4, 6.4, 1.45 * len(images) + 0.6)
+    "Rollout, heads joined by mean, max and min (Abnar & Zuidema 2020, section 3)."
+    weights = attention_maps(model, images) if weights is None else weights
+    ways = "mean", "max", "min"
+    found = torch.stack([cls_map(rollout(weights, way, discard), model) for way in ways], dim=1)
+    figure, axes = _figure(len(images), 4, 6.4, 1.55 * len(images) + 0.6)
+    label, even = "share of the\nreadout's input", 1 / weights.shape[-1]
     for row, picture, tiles in zip(axes, _pictures(images, model), found, strict=True):
         _tile(row[0], picture)
-        _shares(figure, row, picture, tiles, 1 / weights.shape[-1], "share of the\nreadout's input")
-    for axis, title in zip(axes[0], ("image", "mean", "max", "min"), strict=True):
+        _overlays(figure, row, picture, tiles, label, even)
+    for axis, title in zip(axes[0], ("image", *ways), strict=True):
         axis.set_title(title)
-    figure.suptitle(f"attention rollout, heads joined by …{f' (discard {discard})' if discard else ''}")
+    dropped = f" (discard {discard})" if discard else ""
+    figure.suptitle(f"attention rollout, heads joined by …{dropped}")
     return figure
 
 # %% ../nbs/09_visualization.ipynb #a92474d8
+def _class_names(model: ViT) -> list[str]:
+    "The model's class names, or numbers where it has none"
+    return list(model.classes or [f"class {k}" for k in range(model.arguments["num_classes"])])
+
+
 @_house
 def plot_relevance(
-    model,  # a ViT
+    model: ViT,  # the model asked
     images: Tensor,  # `(B, C, H, W)`, normalised
     classes: Sequence[int],  # the classes to ask about
 ) -> Figure:
-    "Class-specific relevance, one column per class, one scale per image (Chefer et al. 2021, equations 5 and 6)."
-    names = getattr(model, "classes", None) or [f"class {k}" for k in range(model.arguments["num_classes"])]
-    found = torch.stack([cls_map(relevance(model, images, int(k)), model) for k in classes], dim=1)
-    figure, axes = _figure(len(images), 1 + len(classes), 1.5 * len(classes) + 2.4, 1.45 * len(images) + 0.6)
+    "Relevance, a column per class, a scale per image (Chefer et al. 2021, equations 5, 6)."
+    names, asked = _class_names(model), [int(k) for k in classes]
+    found = torch.stack([cls_map(relevance(model, images, k), model) for k in asked], dim=1)
+    width, height = 1.5 * len(asked) + 2.4, 1.55 * len(images) + 0.6
+    figure, axes = _figure(len(images), 1 + len(asked), width, height)
     for row, picture, tiles in zip(axes, _pictures(images, model), found, strict=True):
         _tile(row[0], picture)
-        for axis, tile in zip(row[1:], tiles, strict=True):
-            drawn = overlay(axis, picture, tile, tiles.max().item())
-        figure.colorbar(drawn, ax=row, label="relevance", shrink=0.8)
-    for axis, title in zip(axes[0], ("image", *(f"{names[int(k)]}?" for k in classes)), strict=True):
+        _overlays(figure, row, picture, tiles, "relevance")
+    for axis, title in zip(axes[0], ("image", *(f"{names[k]}?" for k in asked)), strict=True):
         axis.set_title(title, fontsize=9)
     figure.suptitle("what speaks for …")
     return figure
@@ -214,40 +250,41 @@ def plot_relevance(
 # %% ../nbs/09_visualization.ipynb #33fa7823
 @_house
 def plot_pos_similarity(
-    model,  # a ViT with positions
+    model: ViT,  # with positions
 ) -> Figure:
-    "One tile per patch position: cosine similarity of its embedding with all others (ViT paper, figure 7 centre)."
+    "A tile per patch position: cosine similarity with all (ViT paper, figure 7 centre)."
     tiles = pos_embed_similarity(model).unflatten(0, model.grid_size)
     figure, axes = _figure(1, 1, 6.6, 5.6)
     drawn = _mosaic(axes[0, 0], tiles, vmin=-1, vmax=1, cmap="RdBu_r")
-    axes[0, 0].set(xlabel="patch column", ylabel="patch row", title="each tile compares one patch position with all")
+    title = "each tile compares one patch position with all"
+    axes[0, 0].set(xlabel="patch column", ylabel="patch row", title=title)
     figure.colorbar(drawn, label="cosine similarity of position embeddings", shrink=0.8)
     return figure
 
-# %% ../nbs/09_visualization.ipynb #085ea140
+
 @_house
 def plot_pos_norms(
-    model,  # a ViT with positions
+    model: ViT,  # with positions
 ) -> Figure:
     "Length of each patch's position embedding, from zero."
-    norms = pos_embed_norms(model)
     figure, axes = _figure(1, 1, 3.9, 3.2)
-    drawn = axes[0, 0].imshow(_array(norms), vmin=0)
-    axes[0, 0].set(title="length of the position embeddings", xlabel="patch column", ylabel="patch row")
+    drawn = axes[0, 0].imshow(_array(pos_embed_norms(model)), vmin=0)
+    title = "length of the position embeddings"
+    axes[0, 0].set(title=title, xlabel="patch column", ylabel="patch row")
     figure.colorbar(drawn, label="Euclidean norm")
     return figure
 
 # %% ../nbs/09_visualization.ipynb #9872155f
 @_house
 def plot_filters(
-    model,  # a ViT
+    model: ViT,  # any
     num: int = 28,  # how many principal components
 ) -> Figure:
-    "First principal components of the patch embedding, on one scale with zero in the middle (ViT paper, figure 7 left)."
+    "First components of the patch embedding, zero in the middle (ViT paper, figure 7 left)."
     filters = embedding_filters(model, num)
-    limit = filters.abs().max().item()
-    columns = min(num, 14)
-    figure, axes = _figure(-(-num // columns), columns, 0.62 * columns + 1.0, 0.66 * -(-num // columns) + 0.9)
+    limit, columns = filters.abs().max().item(), min(num, 14)
+    rows = -(-num // columns)
+    figure, axes = _figure(rows, columns, 0.62 * columns + 1.0, 0.66 * rows + 0.9)
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, kernel in zip(axes.flat, filters, strict=False):
@@ -261,22 +298,26 @@ def plot_filters(
 # %% ../nbs/09_visualization.ipynb #8faf9b40
 @_house
 def plot_attention_distance(
-    model,  # a ViT
+    model: ViT,  # whose attention
     images: Tensor,  # `(B, C, H, W)`, normalised; the paper uses 128
 ) -> Figure:
     "Mean attention distance of every head against depth (ViT paper, figure 7 right)."
-    grid, side, prefix = model.grid_size, model.patch_embed.patch_size, model.num_prefix_tokens
-    some = images.split(16)  # the weights of 128 images at once could fill a GPU
-    found = _array(sum(len(part) * attention_distance(attention_maps(model, part), grid, side, prefix) for part in some) / len(images))
-    tokens = prefix + grid[0] * grid[1]
-    level = attention_distance([torch.ones(1, 1, tokens, tokens)], grid, side, prefix).item()
+    layout = model.grid_size, model.patch_embed.patch_size, model.num_prefix_tokens
+    sums = [  # the weights of all images at once could fill a GPU
+        len(part) * attention_distance(attention_maps(model, part), *layout)
+        for part in images.split(16)
+    ]
+    found, T = _array(sum(sums) / len(images)), layout[2] + model.patch_embed.num_patches
+    level = attention_distance([torch.ones(1, 1, T, T)], *layout).item()
     figure, axes = _figure(1, 1, 5.6, 3.2)
-    axis = axes[0, 0]
+    axis, depths = axes[0, 0], range(len(found))
     for head in range(found.shape[1]):
-        axis.scatter(range(len(found)), found[:, head], color="C0", alpha=0.8, label="one head" if head == 0 else None)
+        label = "one head" if head == 0 else None
+        axis.scatter(depths, found[:, head], color="C0", alpha=0.8, label=label)
     axis.plot(found.mean(1), color="C1", label="mean of heads")
     axis.axhline(level, color="0.5", linestyle="--", label="looks everywhere alike")
-    axis.set(xlabel="block", ylabel="attention distance (pixels)", ylim=(0, 1.15 * max(level, found.max())), xticks=range(len(found)))
+    axis.set(xlabel="block", ylabel="attention distance (pixels)", xticks=depths)
+    axis.set(ylim=(0, 1.15 * max(level, found.max())))
     axis.set_title(f"how far heads look ({len(images)} images)")
     axis.legend(loc="best", fontsize=8)
     return figure
@@ -284,42 +325,57 @@ def plot_attention_distance(
 # %% ../nbs/09_visualization.ipynb #ba9da720
 @_house
 def plot_logit_lens(
-    model,  # a ViT
+    model: ViT,  # the model asked
     images: Tensor,  # `(B, C, H, W)`, normalised; the first one is drawn
     class_index: int | None = None,  # the class asked about; None: the predicted one
 ) -> Figure:
-    "How probable each patch, and the readout, finds one class after every block (nostalgebraist 2020)."
-    names = getattr(model, "classes", None) or [f"class {k}" for k in range(model.arguments["num_classes"])]
+    "Probability of one class for each patch and the readout, by block (nostalgebraist 2020)."
     logits = logit_lens(model, images[:1])[:, 0]
-    answers = logits[:, 0] if model.pool == "cls" else logits[:, model.num_prefix_tokens :].mean(1)
+    answers = model.readout(logits)  # the head is linear: a mean of logits is the mean's logits
     chosen = int(answers[-1].argmax()) if class_index is None else class_index
-    found = patch_map(logits.softmax(-1)[..., chosen], model)
-    figure, axes = _figure(1, len(found) + 2, 1.15 * len(found) + 3.6, 1.9, width_ratios=[1] * (len(found) + 1) + [1.8])
-    picture = _pictures(images[:1], model)[0]
+    found, steps = patch_map(logits.softmax(-1)[..., chosen], model), len(logits)
+    widths = [1] * (steps + 1) + [1.8]
+    figure, axes = _figure(1, steps + 2, 1.15 * steps + 3.6, 1.9, width_ratios=widths)
+    picture, last = _pictures(images[:1], model)[0], axes[0, -1]
     _tile(axes[0, 0], picture, "image")
     for index, axis in enumerate(axes[0, 1:-1]):
         drawn = overlay(axis, picture, found[index], 1.0)
         axis.set_title(f"block {index - 1}" if index else "input", fontsize=9)
     figure.colorbar(drawn, ax=axes[0, 1:-1], label="probability", shrink=0.8)
-    axes[0, -1].plot(_array(answers.softmax(-1)[:, chosen]), marker="o", markersize=4)
-    axes[0, -1].set(ylim=(-0.03, 1.03), xticks=range(len(found)), xlabel="block", title="readout")
-    axes[0, -1].set_xticklabels(["in", *range(len(found) - 1)], fontsize=8)
-    figure.suptitle(f"logit lens: probability of {names[chosen]!r}")
+    last.plot(_array(answers.softmax(-1)[:, chosen]), marker="o", markersize=4)
+    last.set(ylim=(-0.03, 1.03), xticks=range(steps), xlabel="block", title="readout")
+    last.set_xticklabels(["in", *range(steps - 1)], fontsize=8)
+    figure.suptitle(f"logit lens: probability of {_class_names(model)[chosen]!r}")
     return figure
 
 # %% ../nbs/09_visualization.ipynb #92b049f0
-def _curves(axis: Axes, rows: Sequence[dict], names: dict[str, str], title: str, **settings) -> None:
-    "Lines of the named columns against the epoch; columns without numbers are left out."
+def _curves(
+    axis: Axes, rows: Sequence[dict], names: dict[str, str], title: str, **settings
+) -> None:
+    "Lines of the named columns against the epoch; columns without numbers are left out"
     epochs = [row["epoch"] for row in rows]
     for style, (key, label) in zip(("-o", "--s", ":^"), names.items(), strict=False):
         values = [row.get(key) for row in rows]
         if any(value is not None for value in values):
-            axis.plot(epochs, [np.nan if value is None else float(value) for value in values], style, markersize=3, label=label)
+            numbers = [np.nan if value is None else float(value) for value in values]
+            axis.plot(epochs, numbers, style, markersize=3, label=label)
     axis.set(title=title, xlabel="epoch", **settings)
     if axis.lines:
         axis.legend(fontsize=8)
 
 # %% ../nbs/09_visualization.ipynb #aef4d8c4
+_PANELS = (  # title, columns of the history with their labels, settings of the axes
+    ("loss", {"train_loss": "training", "valid_loss": "validation"}, "cross-entropy (nats)"),
+    ("accuracy", {"train_accuracy": "training", "valid_accuracy": "validation"}, "share right"),
+    (
+        "validation, mean over classes",
+        {"valid_precision": "precision", "valid_recall": "recall", "valid_f1": "F1"},
+        "score",
+    ),
+    ("learning rate", {"lr": "at the end of the epoch"}, "learning rate"),
+)
+
+
 @_house
 def plot_history(
     history,  # a training history with `.rows`, or the rows themselves: one dict per epoch
@@ -329,11 +385,9 @@ def plot_history(
     if not rows:
         raise ValueError("this history has no epochs yet: nothing to draw")
     figure, axes = _figure(2, 2, 8, 5)
-    _curves(axes[0, 0], rows, {"train_loss": "training", "valid_loss": "validation"}, "loss", ylabel="cross-entropy (nats)")
-    _curves(axes[0, 1], rows, {"train_accuracy": "training", "valid_accuracy": "validation"}, "accuracy", ylabel="share right", ylim=(-0.02, 1.02))
-    scores = {"valid_precision": "precision", "valid_recall": "recall", "valid_f1": "F1"}
-    _curves(axes[1, 0], rows, scores, "validation, mean over classes", ylabel="score", ylim=(-0.02, 1.02))
-    _curves(axes[1, 1], rows, {"lr": "at the end of the epoch"}, "learning rate", ylabel="learning rate")
+    for axis, (title, names, label) in zip(axes.flat, _PANELS, strict=True):
+        share = {"ylim": (-0.02, 1.02)} if label in ("share right", "score") else {}
+        _curves(axis, rows, names, title, ylabel=label, **share)
     return figure
 
 # %% ../nbs/09_visualization.ipynb #a31b7b18
@@ -342,18 +396,23 @@ def plot_confusion(
     confusion: Tensor | np.ndarray,  # `(K, K)` counts, rows true, columns predicted
     classes: Sequence[str] | None = None,  # their names
 ) -> Figure:
-    "Confusion matrix: colour is the share of the true class, numbers are counts (left out above 20 classes)."
-    counts = _array(confusion)
-    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or (classes is not None and len(classes) != len(counts)):
-        raise ValueError(f"wanted a (K, K) matrix of counts and K names, got {counts.shape} and {None if classes is None else len(classes)} names")
+    "Confusion matrix: colour is the share of the true class; counts up to 20 classes."
+    counts, given = _array(confusion), None if classes is None else len(classes)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or given not in (None, len(counts)):
+        raise ValueError(
+            f"wanted a (K, K) matrix of counts and K names, got {counts.shape} and {given} names"
+        )
     few = len(counts) <= 20
     names = list(classes) if classes is not None and few else "auto"
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     figure, axes = _figure(1, 1, 6.4 if few else 8, 5.2 if few else 7)
-    sns.heatmap(shares, ax=axes[0, 0], vmin=0, vmax=1, cmap="cividis", annot=counts.astype(int) if few else False, fmt="d", annot_kws={"fontsize": 8},
-                xticklabels=names, yticklabels=names, square=True, cbar_kws={"label": "share of the true class", "shrink": 0.8})
+    cells = dict(annot=counts.astype(int) if few else False, fmt="d", annot_kws={"fontsize": 8})
+    bar = {"label": "share of the true class", "shrink": 0.8}
+    ticks = dict(xticklabels=names, yticklabels=names, square=True, cbar_kws=bar)
+    sns.heatmap(shares, ax=axes[0, 0], vmin=0, vmax=1, cmap="cividis", **cells, **ticks)
     right = np.trace(counts) / max(counts.sum(), 1)
-    axes[0, 0].set(xlabel="predicted", ylabel="true", title=f"{right:.1%} of {int(counts.sum())} images right")
+    title = f"{right:.1%} of {int(counts.sum())} images right"
+    axes[0, 0].set(xlabel="predicted", ylabel="true", title=title)
     axes[0, 0].tick_params(axis="y", rotation=0)
     return figure
 
@@ -366,20 +425,24 @@ def plot_predictions(
     classes: Sequence[str],  # K names
     columns: int = 6,  # images in a row
 ) -> Figure:
-    "Images with their true class, predicted class and its probability; mistakes have a frame and a cross."
+    "Images with predicted class and its probability; mistakes have a frame and a cross."
     if not len(images) == len(probabilities) == len(labels):
-        raise ValueError(f"wanted as many images as predictions and labels, got {len(images)}, {len(probabilities)} and {len(labels)}")
-    rows = -(-len(images) // columns)
+        raise ValueError(
+            "wanted as many images as predictions and labels, "
+            f"got {len(images)}, {len(probabilities)} and {len(labels)}"
+        )
+    rows, drawn = -(-len(images) // columns), _pictures(images)
     figure, axes = _figure(rows, columns, 1.45 * columns, 1.75 * rows)
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, picture, chances, label in zip(axes.flat, _pictures(images), probabilities, labels, strict=False):
+    for axis, picture, row, label in zip(axes.flat, drawn, probabilities, labels, strict=False):
         axis.set_axis_on()
         _tile(axis, picture)
-        guess, wrong = int(chances.argmax()), int(chances.argmax()) != int(label)
-        text = f"✗ {classes[guess]} {chances[guess]:.0%}\ntrue: {classes[label]}" if wrong else f"{classes[guess]} {chances[guess]:.0%}"
-        axis.set_title(text, fontsize=8, color="#d55e00" if wrong else plt.rcParams["text.color"])
-        if wrong:
+        guess, said = int(row.argmax()), f"{classes[int(row.argmax())]} {row.max():.0%}"
+        axis.set_title(said, fontsize=8)
+        if guess != int(label):
+            title = f"✗ {said}\ntrue: {classes[label]}"
+            axis.set_title(title, fontsize=8, color="#d55e00")
             axis.spines[:].set(visible=True, color="#d55e00", linewidth=3)
     return figure
 
@@ -396,26 +459,30 @@ AUGMENTATION_STEPS = {  # setting of `Augment` -> strengths drawn, weak to stron
 
 # %% ../nbs/09_visualization.ipynb #3c9d7e59
 def augmented(
-    images: Tensor,  # `(B, C, H, W)` uint8; the first is drawn, the others serve as partners for mixing
+    images: Tensor,  # `(B, C, H, W)` uint8; the first is drawn, the others are mixed in
     setting: str,  # a key of `AUGMENTATION_STEPS`
     strength: float | tuple[float, float] | bool,  # its value
     seed: int = 0,  # the same seed, the same draw
 ) -> Tensor:  # `(C, H, W)` in [0, 1]
     "The first image under one augmentation of one strength."
-    settings = {setting: strength} | ({"randaugment_ops": 2} if setting == "randaugment_magnitude" else {})
-    labels, generator = torch.zeros(len(images), dtype=torch.long), torch.Generator().manual_seed(seed)
+    settings = {setting: strength}
+    if setting == "randaugment_magnitude":
+        settings["randaugment_ops"] = 2
+    labels = torch.zeros(len(images), dtype=torch.long)
+    generator = torch.Generator().manual_seed(seed)
     return Augment(**settings)(images, labels, generator, 2)[0][0]
 
-# %% ../nbs/09_visualization.ipynb #062d1406
-def telling_draw(
+
+def visible_draw(
     images: Tensor,  # `(B, C, H, W)` uint8
     setting: str,  # a key of `AUGMENTATION_STEPS`
     seed: int = 0,  # the first draw tried
-) -> int:  # the seed of the first draw whose strongest setting shows and whose weakest changes no more than that
-    "Choose a random draw on which an augmentation can be seen growing."
-    original, strengths = images[0].float() / 255, AUGMENTATION_STEPS[setting]
+) -> int:  # a seed
+    "First draw whose strongest setting shows and whose weakest changes no more than that."
+    original, (weakest, *_, strongest) = images[0].float() / 255, 2 * AUGMENTATION_STEPS[setting]
     for candidate in range(seed, seed + 50):
-        weak, strong = ((augmented(images, setting, strengths[end], candidate) - original).abs().mean() for end in (0, -1))
+        ends = (augmented(images, setting, end, candidate) for end in (weakest, strongest))
+        weak, strong = ((end - original).abs().mean() for end in ends)
         if strong > 0.05 and weak <= strong:
             return candidate
     return seed
@@ -427,55 +494,42 @@ def plot_augmentations(
     seed: int = 0,  # the random draw
 ) -> Figure:
     "Every augmentation of the data module, from weak to strong, on one image."
-    columns = 1 + max(len(strengths) for strengths in AUGMENTATION_STEPS.values())
-    figure, axes = _figure(len(AUGMENTATION_STEPS), columns, 1.3 * columns + 1.2, 1.45 * len(AUGMENTATION_STEPS))
+    rows, columns = len(AUGMENTATION_STEPS), 1 + max(map(len, AUGMENTATION_STEPS.values()))
+    figure, axes = _figure(rows, columns, 1.3 * columns + 1.2, 1.45 * rows)
     for axis in axes.flat:
         axis.set_axis_off()
     for row, (setting, strengths) in zip(axes, AUGMENTATION_STEPS.items(), strict=True):
-        draw = telling_draw(images, setting, seed)
-        shown = [("as it is", images[0]), *((f"{strength}", augmented(images, setting, strength, draw)) for strength in strengths)]
+        draw, shown = visible_draw(images, setting, seed), [("as it is", images[0])]
+        shown += [(f"{s}", augmented(images, setting, s, draw)) for s in strengths]
         for axis, (title, picture) in zip(row, shown, strict=False):
             axis.set_axis_on()
             _tile(axis, _pictures(picture[None])[0])
             axis.set_title(title, fontsize=8)
-        row[0].set_ylabel(setting.replace("_", " ").replace(" magnitude", "\nmagnitude"), rotation=0, ha="right", va="center", fontsize=9)
-    return figure
-
-# %% ../nbs/09_visualization.ipynb #27c768fe
-@_house
-def plot_pointing(
-    tables: dict[str, dict[str, list[float]]],  # name -> method -> score at each block, as `pointing_table` gives them
-    chance: float,  # mean mask area
-) -> Figure:
-    "Pointing scores, methods by blocks, one panel per model on one scale from 0 to 1 (Zhang et al. 2016, section 4.1)."
-    rows, columns = len(next(iter(tables.values()))), len(next(iter(next(iter(tables.values())).values())))
-    figure, axes = _figure(1, len(tables), 2.4 + (0.45 * columns + 0.6) * len(tables), 0.3 * rows + 1.4, sharey=True)
-    for index, (axis, (name, table)) in enumerate(zip(axes[0], tables.items(), strict=True)):
-        sns.heatmap(np.array(list(table.values())), ax=axis, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".2f", annot_kws={"fontsize": 7},
-                    yticklabels=list(table), cbar=index == len(tables) - 1, cbar_kws={"label": "share of images hit"})
-        axis.set(title=name, xlabel="block")
-        axis.tick_params(axis="y", rotation=0)
-    figure.suptitle(f"hottest patch on the object? chance is {chance:.2f}")
+        name = setting.replace("_", " ").replace(" magnitude", "\nmagnitude")
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     return figure
 
 # %% ../nbs/09_visualization.ipynb #ec166f50
 def _answers(model, batches, limit: int) -> tuple[Tensor, Tensor]:
-    "Probabilities and labels of the first `limit` images or a few more, on the CPU."
+    "Probabilities and labels of the first `limit` images or a few more, on the CPU"
     found = []
     with evaluating(model) as device:
         for images, labels in batches:
-            labels = labels.argmax(dim=1) if labels.ndim == 2 else labels  # mixed labels: the larger share
+            if labels.ndim == 2:  # mixed labels: the larger share
+                labels = labels.argmax(dim=1)
             found.append((model(images.to(device)).float().softmax(-1).cpu(), labels.cpu()))
             if sum(len(part) for _, part in found) >= limit:
                 break
-    return torch.cat([p for p, _ in found]), torch.cat([t for _, t in found])
+    return tuple(torch.cat(column) for column in zip(*found, strict=True))
 
 
 def _part(data):
-    "The images that a run's figures show: the validation part, or whatever batches there are; in mixed order, not augmented."
+    "The validation part, or whatever batches there are, in mixed order, not augmented"
     valid = getattr(data, "valid", None)
     part = data if valid is None else valid
-    return part.with_settings(augment=None, shuffle=True, rank=0, world_size=1) if hasattr(part, "with_settings") else part
+    if not hasattr(part, "with_settings"):
+        return part
+    return part.with_settings(augment=None, shuffle=True, rank=0, world_size=1)
 
 # %% ../nbs/09_visualization.ipynb #8640665f
 def data_figures(
@@ -489,32 +543,38 @@ def data_figures(
     count = probabilities.shape[1]
     classes = list(getattr(data, "classes", None) or getattr(model, "classes", None) or ())
     classes += [f"class {k}" for k in range(len(classes), count)]
-    confusion = torch.bincount(labels * count + probabilities.argmax(1), minlength=count**2).view(count, count)
+    cells = labels * count + probabilities.argmax(1)
+    confusion = torch.bincount(cells, minlength=count**2).view(count, count)
     images, truth = (part[:24] for part in next(iter(batches)))
-    pixels = batches.denormalize(images).clamp(0, 1) if hasattr(batches, "denormalize") else images
+    known = hasattr(batches, "denormalize")
+    pixels = batches.denormalize(images).clamp(0, 1) if known else images
     shown, truth = _answers(model, [(images, truth)], 24)
-    return {"confusion": plot_confusion(confusion, classes), "predictions": plot_predictions(pixels, shown, truth, classes)}
+    predictions = plot_predictions(pixels, shown, truth, classes)
+    return {"confusion": plot_confusion(confusion, classes), "predictions": predictions}
 
 # %% ../nbs/09_visualization.ipynb #04501d47
 def model_figures(
-    model,  # a ViT
+    model: ViT,  # any
     images: Tensor,  # `(B, C, H, W)`, normalised
 ) -> dict[str, Figure]:  # name -> figure
     "Every figure that looks inside the model."
     few, filters = images[:4], model.patch_embed.proj.weight
+    weights = attention_maps(model, few)  # recorded once, drawn three times
     with evaluating(model):
-        likely = model(few[:1].to(filters)).float().topk(min(3, model.arguments["num_classes"])).indices[0].tolist()
+        logits = model(few[:1].to(filters)).float()
+    likely = logits.topk(min(3, logits.shape[1])).indices[0].tolist()
     figures = {
-        "cls_attention": plot_cls_attention(model, few),
-        "attention_wall": plot_attention_wall(model, few),
-        "rollout": plot_rollout(model, few),
+        "cls_attention": plot_cls_attention(model, few, weights=weights),
+        "attention_wall": plot_attention_wall(model, few, weights=weights),
+        "rollout": plot_rollout(model, few, weights=weights),
         "relevance": plot_relevance(model, few, likely),
         "attention_distance": plot_attention_distance(model, images[:128]),
         "logit_lens": plot_logit_lens(model, few),
         "filters": plot_filters(model, min(28, len(filters), filters[0].numel())),
     }
     if model.pos_embed is not None:
-        figures |= {"pos_similarity": plot_pos_similarity(model), "pos_norms": plot_pos_norms(model)}
+        figures["pos_similarity"] = plot_pos_similarity(model)
+        figures["pos_norms"] = plot_pos_norms(model)
     return figures
 
 # %% ../nbs/09_visualization.ipynb #80c741b5
@@ -540,4 +600,6 @@ def run_figures(
             (folder / f"{name}.png").write_bytes(picture.getvalue())
         if progress.writer is not None:
             picture.seek(0)
-            progress.writer.add_image(f"figures/{name}", plt.imread(picture)[..., :3], progress.step, dataformats="HWC")
+            pixels = plt.imread(picture)[..., :3]
+            tag = f"figures/{name}"
+            progress.writer.add_image(tag, pixels, progress.step, dataformats="HWC")
