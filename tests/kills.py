@@ -147,7 +147,8 @@ def kill_and_compare(kind: str, number: int, kinds_of_shot: list[int], place: Pa
     if not (folder / "seconds").exists() and (codes := launch(kind, folder, root, None, save_every)) and any(codes):
         return [f"the resumed run ended with {codes}"]
     found = state_of(folder)
-    return [f"{part} differ" for part in reference if not same(found[part], reference[part])]
+    more, less = (sorted(set(a["files"]) - set(b["files"])) for a, b in ((found, reference), (reference, found)))
+    return [f"{part} differ" + (f" (more: {more}, missing: {less})" if part == "files" else "") for part in reference if not same(found[part], reference[part])]
 
 
 def main() -> None:

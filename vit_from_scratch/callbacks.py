@@ -88,8 +88,9 @@ class Checkpoints(Callback):
 
     def on_start(self, trainer: Any) -> None:
         write_safely(self.folder / "config.json", config_json(trainer.config).encode())
-        if trainer.step == 0:
-            self.save(trainer)
+        unkept = trainer.mark is not None and trainer.mark["digest"] is None  # killed before best.pth was there
+        if trainer.step == 0 or unkept:
+            self.save(trainer, best=unkept)
 
     def on_step(self, trainer: Any) -> None:
         late = time.monotonic() - self.saved_at > SAVE_EVERY

@@ -200,7 +200,7 @@ def save_checkpoint(
     content: dict[str, Any],
     best: bool = False,  # these are the best weights so far
 ) -> str:  # digest of the file
-    "Write `last.pth`; the one before stays as `previous.pth`, and `best.pth` becomes a second name of the best."
+    "Write `last.pth`; the one before stays as `previous.pth`, and the best is kept as `best.pth`."
     for weights in (content["weights"], content["average"] or {}):
         if not all(bool(w.isfinite().all()) for w in weights.values() if w.is_floating_point()):
             raise ValueError("the weights are not finite any more; the checkpoint before is kept")
@@ -208,9 +208,8 @@ def save_checkpoint(
     if (folder / "last.pth").exists():
         give_second_name(folder / "last.pth", "previous.pth")
     write_safely(folder / "last.pth", whole)
-    if best:
-        give_second_name(folder / "last.pth", "best.pth")
-        sync_folder(folder)
+    if best:  # a file of its own: whoever writes over one of them must not spoil the other
+        write_safely(folder / "best.pth", whole)
     return hashlib.sha256(whole).hexdigest()
 
 # %% ../nbs/workshop/checkpoints.ipynb #02ed7fc6

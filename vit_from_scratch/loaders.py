@@ -9,7 +9,6 @@ __all__ = ['serves_itself', 'own_settings', 'refuse_misplaced', 'gather_settings
 
 # %% ../nbs/workshop/loaders.ipynb #c2747150
 import hashlib
-import itertools
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -196,7 +195,14 @@ class Share:
         self.part, self.world = part, world
 
     def __iter__(self) -> Iterator:
-        return itertools.islice(iter(self.part), self.world.rank, None, self.world.size)
+        number = -1
+        for number, batch in enumerate(self.part):
+            if number % self.world.size == self.world.rank:
+                yield batch
+            elif self.world.rank > number and isinstance(batch, (list, tuple)):
+                kept = [part[:0] for part in batch]
+        if -1 < number < self.world.rank:  # fewer batches than processes: an empty one joins the count
+            yield kept
 
 
 class Feed:

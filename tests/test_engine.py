@@ -1,0 +1,321 @@
+"""What a run leaves on disk holds: hostile files, failing disks, power cuts, two owners, two processes, runs of the version before."""
+
+import builtins
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import time
+import warnings
+from pathlib import Path
+
+import hostile
+import pytest
+import torch
+
+from vit_from_scratch import callbacks
+from vit_from_scratch.checkpoint import Position, load_run, read_checkpoint, read_newest
+from vit_from_scratch.data import SHAPE_CLASSES, ImageData, ImageSet, make_shapes
+from vit_from_scratch.run import choose_folder, local_settings, with_settings
+from vit_from_scratch.train import Trainer, evaluate, fit
+from vit_from_scratch.vit import ViT
+
+OLD = Path(__file__).parent / "old_run"
+SHORT = dict(epochs=2, batch_size=32, tensorboard=False, device="cpu", precision="float32", progress=False)
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["vit_from_scratch.train", "torchmetrics"])
+
+
+def test_hostile_files_are_refused_in_one_sentence(tmp_path, monkeypatch):
+    "A small share of what tests/hostile.py tries."
+    monkeypatch.setenv("BOMB", str(tmp_path / "exploded"))
+    run, tried = tmp_path / "run", 0
+    run.mkdir()
+    for name, content in hostile.hostile_files(tmp_path, int(os.environ.get("VIT_HOSTILE", 60))):
+        (run / "last.pth").write_bytes(content)
+        for action in (lambda: load_run(run / "last.pth"), lambda: fit(hostile.small_model(), hostile.small_data(), resume=run, progress=False)):
+            try:
+                action()
+            except ValueError as error:
+                assert "\n" not in str(error) and "weights_only" not in str(error), name
+            else:
+                raise AssertionError(f"{name} was accepted")
+        assert [p.name for p in run.iterdir()] == ["last.pth"] and not (tmp_path / "exploded").exists(), name
+        tried += 1
+    assert tried > 30
+
+
+# ---------------------------------------------------------------- disks
+def failing(monkeypatch, at: int) -> list[int]:
+    "The `at`-th call that writes, waits for the disk, renames or makes a folder fails."
+    calls = [0]
+
+    def fails(call):
+        def wrapped(*arguments, **named):
+            calls[0] += 1
+            if calls[0] == at:
+                raise OSError(28, "No space left on device")
+            return call(*arguments, **named)
+
+        return wrapped
+
+    class File:
+        def __init__(self, file):
+            self.file, self.write = file, fails(file.write)
+
+        def __enter__(self):
+            self.file.__enter__()
+            return self
+
+        def __exit__(self, *error):
+            return self.file.__exit__(*error)
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+    real = builtins.open
+    monkeypatch.setattr(builtins, "open", lambda path, mode="r", *a, **k: File(real(path, mode, *a, **k)) if "x" in mode else real(path, mode, *a, **k))
+    for name in ("fsync", "replace", "mkdir"):
+        monkeypatch.setattr(os, name, fails(getattr(os, name)))
+    return calls
+
+
+def test_a_failing_disk_leaves_the_last_good_checkpoint(tmp_path):
+    "An error at every n-th call: one sentence, what was saved before is whole, and nothing is left beside it."
+    known: dict[bytes, int] = {}
+    fit(hostile.small_model(), hostile.small_data(), run_dir=tmp_path / "whole", **SHORT)
+    for at in itertools.count(1, int(os.environ.get("VIT_FAULTS_STEP", 4))):
+        folder = tmp_path / f"run{at}"
+        with pytest.MonkeyPatch.context() as patch:
+            calls = failing(patch, at)
+            try:
+                fit(hostile.small_model(), hostile.small_data(), run_dir=folder, **SHORT)
+                if calls[0] < at:
+                    break  # there were not so many calls
+            except OSError as error:
+                assert "\n" not in str(error) and ("could not be written" in str(error) or "cannot be made" in str(error)), str(error)
+        assert calls[0] >= at and not list(folder.glob("*.tmp")) and not list(folder.glob(".*.tmp"))
+        if (folder / "last.pth").exists():
+            found = read_checkpoint(folder).position.epoch
+            known[found] = known.get(found, 0) + 1
+            fit(hostile.small_model(), hostile.small_data(), resume=folder, progress=False)
+            assert torch.equal(*(read_checkpoint(f).weights["head.weight"] for f in (folder, tmp_path / "whole")))
+    assert known.keys() >= {0, 1}, known
+
+
+def test_a_power_cut_loses_nothing_that_was_announced(tmp_path, monkeypatch):
+    "Files and names go back to what was waited for; after every save the checkpoint of that save must be there."
+    disk: dict[str, bytes] = {}  # what a cut leaves: content by name, as of the last time that the folder was waited for
+    synced: dict[int, bytes] = {}  # content by inode, as of the last time that the file was waited for
+    real, folder, seen = os.fsync, tmp_path / "runs" / "run", []
+
+    def fsync(handle):
+        real(handle)
+        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        if path.is_dir() and path == folder:
+            disk.clear()
+            disk.update({p.name: synced.get(p.stat().st_ino, b"") for p in folder.iterdir() if p.is_file()})
+        elif path.is_dir() and path == folder.parent:
+            disk.setdefault("", b"")  # the run folder itself is known
+        elif path.is_file():
+            synced[path.stat().st_ino] = path.read_bytes()
+
+    def cut(trainer):
+        if trainer.event in ("start", "epoch"):
+            after = tmp_path / f"after{len(seen)}"
+            after.mkdir()
+            for name, content in disk.items():
+                if name:
+                    (after / name).write_bytes(content)
+            seen.append((trainer.epoch, read_newest(after / "last.pth")[0].position.epoch))
+            if trainer.is_best:
+                assert read_checkpoint(after / "best.pth").position.epoch == trainer.epoch
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    fit(hostile.small_model(), hostile.small_data(), run_dir=folder, callbacks=cut, **dict(SHORT, epochs=4))
+    assert seen == [(epoch, epoch) for epoch in range(5)]
+
+
+def test_one_damaged_file_does_not_end_a_run(tmp_path):
+    data = hostile.small_data()
+    fit(hostile.small_model(), data, run_dir=tmp_path / "run", **SHORT)
+    last = tmp_path / "run" / "last.pth"
+    last.write_bytes(last.read_bytes()[:-1000])
+    with pytest.warns(UserWarning, match="goes on with"):
+        history = fit(hostile.small_model(), data, resume=tmp_path / "run", progress=False, epochs=3)
+    assert [row["epoch"] for row in history.rows] == [1, 2, 3]
+    (tmp_path / "run" / "best.pth").write_bytes((OLD / "best.pth").read_bytes())  # another run's
+    with pytest.warns(UserWarning, match="not the one that this run wrote"):
+        history = fit(hostile.small_model(), data, resume=tmp_path / "run", progress=False, epochs=4)
+    assert history.best["epoch"] == 4  # of those whose weights are known
+
+
+# ---------------------------------------------------------------- owners, signals, requeue
+def test_a_run_folder_has_one_owner(tmp_path):
+    data, refused = hostile.small_data(), []
+
+    def intrude(trainer):
+        if trainer.event == "epoch" and trainer.epoch == 1:
+            with pytest.raises(ValueError, match="is being trained by another process") as error:
+                fit(hostile.small_model(), data, resume=tmp_path / "run", progress=False)
+            refused.append(str(error.value))
+
+    fit(hostile.small_model(), data, run_dir=tmp_path / "run", callbacks=intrude, **SHORT)
+    assert len(refused) == 1 and "\n" not in refused[0]
+    fit(hostile.small_model(), data, resume=tmp_path / "run", progress=False, epochs=3)  # it is free again
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_schedulers_signals_save_and_the_same_command_goes_on(tmp_path, name):
+    data, before = hostile.small_data(), signal.getsignal(getattr(signal, name))
+    config = with_settings(local_settings(load_run(OLD).config), runs_dir=str(tmp_path), resume="auto", tensorboard=False, device="cpu",
+                           epochs=3, batch_size=32, precision="float32", log_every=1)  # fmt: skip
+
+    def send(trainer):
+        if trainer.event == "step" and trainer.step == 3:
+            os.kill(os.getpid(), getattr(signal, name))
+
+    chosen, folder = choose_folder(config, "job")
+    with pytest.raises(KeyboardInterrupt):
+        fit(hostile.small_model(), data, config=chosen, run_dir=folder, callbacks=send, progress=False)
+    assert read_checkpoint(folder).position == Position(epoch=1, batch=1, step=3, steps_per_epoch=2)
+    again, same = choose_folder(config, "job")
+    assert same == folder and again.training.resume_path == str(folder / "last.pth")
+    assert len(fit(hostile.small_model(), data, config=again, progress=False).rows) == 3
+    assert signal.getsignal(getattr(signal, name)) is before
+
+
+# ---------------------------------------------------------------- the version before, and strange models
+def test_a_run_of_the_version_before_opens_is_evaluated_and_goes_on(tmp_path):
+    images = torch.randint(0, 256, (48, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    whole = ImageSet(images, torch.arange(48) % 2, ("even", "odd"), (0.5,) * 3, (0.25,) * 3)
+    data = ImageData("shapes", *(whole.subset(part) for part in torch.arange(48).split([32, 8, 8])))
+    run = load_run(OLD)
+    assert evaluate(run.model, data.test).accuracy == run.history.test.accuracy and len(run.history.rows) == 2
+    shutil.copytree(OLD, tmp_path / "run")
+    model = ViT(8, 4, 3, 2, 8, 1, 2)
+    history = fit(model, data, resume=tmp_path / "run", epochs=3, device="cpu", precision="float32", progress=False)
+    assert [row["epoch"] for row in history.rows] == [1, 2, 3] and read_checkpoint(tmp_path / "run").format.endswith("2")
+
+
+class Buffered(torch.nn.Module):
+    "A model that has buffers called mean and std, and no arguments."
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3)), self.register_buffer("std", torch.ones(3))
+        self.head = torch.nn.Linear(3 * 16 * 16, 10)
+
+    def forward(self, images):
+        return self.head(((images - self.mean.view(3, 1, 1)) / self.std.view(3, 1, 1)).flatten(1))
+
+
+def test_strange_models_and_loaders(tmp_path):
+    data = hostile.small_data()
+    fit(Buffered(), data, run_dir=tmp_path / "buffered", **SHORT)
+    fit(Buffered(), data, resume=tmp_path / "buffered", epochs=3, progress=False)
+    batches = list(data.train.with_settings(batch_size=16))
+
+    class Counting(list):
+        epoch = 0  # as some loaders count
+
+    history = fit(hostile.small_model(), Counting(batches), run_dir=tmp_path / "loader", **{k: v for k, v in SHORT.items() if k != "batch_size"})
+    assert len(history.rows) == 2 and json.loads((tmp_path / "loader" / "config.json").read_text())["training"]["batch_size"] == 16
+    with pytest.raises(ValueError, match="one epoch only"):
+        fit(hostile.small_model(), batches, valid=iter(batches), progress=False)
+    with pytest.raises(ValueError, match="nothing to train"):
+        fit(hostile.small_model().requires_grad_(False), data, progress=False)
+    model = hostile.small_model()
+    model.patch_embed.any_size = True
+    fit(model, data, **dict(SHORT, small_sizes=(8,)))
+    assert model.patch_embed.any_size is True  # as it was set
+
+
+def test_every_part_that_changes_is_saved():
+    "After a step, whatever differs in a trainer is in its state."
+    trainer = Trainer(hostile.small_model(), hostile.small_data(), config=with_settings(load_run(OLD).config, device="cpu", batch_size=32, small_sizes=None))
+    before = {name: repr(value) for name, value in vars(trainer).items() if isinstance(value, (int, float, str, list, dict))}
+    trainer.train_step(next(trainer.remaining_batches(0)))
+    changed = {name for name, value in vars(trainer).items() if name in before and repr(value) != before[name]}
+    assert changed <= {"lr", "unread", "optimizers"}, changed  # the rate follows from the step; unread losses are read before a save
+    assert set(trainer.parts) == {"weights", "average", "optimizers", "scaler", "position", "tally", "history", "loader"}
+
+
+def test_changed_images_are_noticed(tmp_path):
+    data = hostile.small_data()
+    fit(hostile.small_model(), data, run_dir=tmp_path / "run", **SHORT)
+    for part in ("train", "valid", "test"):
+        for number in (0, 7, 15):
+            images = getattr(data, part).images.clone()
+            images[number] = 255 - images[number]
+            parts = {p: getattr(data, p) for p in ("train", "valid", "test")} | {part: getattr(data, part).with_settings(images=images)}
+            with pytest.raises(ValueError, match=f"other data.*{part}: checksum"):
+                fit(hostile.small_model(), ImageData("shapes", **parts), resume=tmp_path / "run", epochs=3, progress=False)
+
+
+# ---------------------------------------------------------------- two processes
+def train_two(folder: Path, stop_at: int | None, rank: int, port: int, die: bool = False) -> None:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    images, labels, _ = make_shapes(160, 16, 0)
+    whole = ImageSet(images, labels, SHAPE_CLASSES, (0.5,) * 3, (0.25,) * 3)
+    data = ImageData("shapes", *(whole.subset(part) for part in torch.arange(160).split([127, 17, 16])))  # the last batches are uneven
+    torch.manual_seed(0)
+    model = ViT(16, 4, 3, 10, 16, 2, 2, dropout=0.1, drop_path=0.1)
+
+    def stop(trainer):
+        if trainer.event == "step" and trainer.step == stop_at:
+            if die:
+                os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    settings = dict(SHORT, batch_size=8, epochs=3, log_every=1, algorithm="muon", ema=0.9, mixup=0.2)
+    how = dict(resume=folder, progress=False) if (folder / "last.pth").exists() else dict(run_dir=folder, **settings)
+    callbacks.SAVE_EVERY = 0.0
+    try:
+        fit(model, data, callbacks=[stop], **how)
+    except KeyboardInterrupt:
+        os._exit(130)
+
+
+def launch_two(folder: Path, stop_at: int | None, die: bool = False, patience: float = 200) -> list[int]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = [processes.Process(target=train_two, args=(folder, stop_at, rank, port, die)) for rank in (0, 1)]
+    for child in children:
+        child.start()
+    until = time.monotonic() + patience
+    for child in children:
+        child.join(max(0.1, until - time.monotonic()))
+    hung = [child.is_alive() for child in children]
+    for child in children:
+        child.kill()
+    assert not any(hung), "a process waits for ever"
+    return [child.exitcode for child in children]
+
+
+def test_two_processes_with_dropout_interrupted_and_resumed_equal_uninterrupted(tmp_path):
+    assert launch_two(tmp_path / "whole", None) == [0, 0]
+    whole = read_checkpoint(tmp_path / "whole")
+    for step in map(int, os.environ.get("VIT_STEPS", "11").split(",")):
+        folder = tmp_path / f"stopped at {step}"
+        assert launch_two(folder, step) == [130, 130]
+        assert read_checkpoint(folder).position.step == step
+        assert launch_two(folder, None) == [0, 0]
+        again = read_checkpoint(folder)
+        assert all(torch.equal(again.weights[name], w) for name, w in whole.weights.items())
+        assert again.history.steps == whole.history.steps
+        rows = [[{k: v for k, v in row.items() if "second" not in k} for row in content.history.rows] for content in (again, whole)]
+        assert rows[0] == rows[1]
+
+
+def test_nobody_waits_for_a_killed_process(tmp_path):
+    codes = launch_two(tmp_path / "run", 5, die=True)
+    assert codes[0] == -signal.SIGKILL and codes[1] not in (0, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert read_newest(tmp_path / "run" / "last.pth")[0].position.step >= 4
