@@ -386,14 +386,13 @@ def examine_training(
     if run is not None and preset is not None:
         raise ConfigError("give a run or --preset, not both: a run has settings of its own")
     model, config = (None, resolve(preset, settings or [])) if run is None else open_model(run)
-    from vit_from_scratch.data import load_data
     from vit_from_scratch.doctor import diagnose
-    from vit_from_scratch.run import make_model
+    from vit_from_scratch.run import make_model, open_data
 
     if model is not None:
         own = dict(image_size=model.arguments["image_size"], mean=tuple(model.mean), std=tuple(model.std), resume_path=None)
         config = with_overrides(with_settings(config or preset_of(run), **own), settings or [])
-    data = load_data(**config.dataset.model_dump(), image_size=config.model.image_size)
+    data = open_data(config)
     found = diagnose(model or make_model(config, data), data, config=config)
     typer.echo(str(found))
     if found:

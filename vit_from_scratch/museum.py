@@ -11,6 +11,7 @@ __all__ = ['EXHIBITS', 'PlainAttention', 'PlainBlock', 'PlainViT', 'mixup', 'acc
 # %% ../nbs/workshop/museum.ipynb #7892ecb9
 import ast
 import difflib
+import html
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable
@@ -205,8 +206,18 @@ def _wrong_vit(**methods: Callable):
 class Diff(str):
     "Text of a unified diff that a notebook shows in colour."
 
-    def _repr_markdown_(self) -> str:
-        return f"```diff\n{self}\n```"
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        colours = {"-": "rgba(220, 60, 60, 0.22)", "+": "rgba(60, 180, 90, 0.22)"}
+        rows = [
+            f'<div style="background: {colours.get(line[:1])}">{html.escape(line)}</div>'
+            for line in self.splitlines()
+        ]
+        return (
+            f'<pre style="font-family: monospace; line-height: 1.5">{"".join(rows)}</pre>'
+        )
 
 
 def show_diff(
