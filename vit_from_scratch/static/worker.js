@@ -11,13 +11,23 @@ function answer(model, { pixels, options, target }) {
   return { result, relevance: matrices, milliseconds: performance.now() - start };
 }
 
+// The memory behind all numbers of an answer: handed over to the page, not copied.
+function buffersOf(value, found = new Set()) {
+  if (ArrayBuffer.isView(value)) found.add(value.buffer);
+  else if (value && typeof value === "object") Object.values(value).forEach((part) => buffersOf(part, found));
+  return [...found];
+}
+
 // Inside the worker: the first message holds the packed model.
 export function serveRequests(scope) {
   const models = {};
   scope.onmessage = ({ data }) => {
     if (data.base !== undefined) models[data.name] = freshModel(models[data.base], data.seed);
     else if (data.packed) models[data.name] = unpackModel(data.packed);
-    else scope.postMessage({ id: data.id, ...answer(models[data.name], data) });
+    else {
+      const reply = answer(models[data.name], data);
+      scope.postMessage({ id: data.id, ...reply }, buffersOf(reply));
+    }
   };
 }
 
