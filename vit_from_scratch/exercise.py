@@ -41,6 +41,18 @@ def _kind(value: Any) -> str:
     )
 
 
+def _first_wrong(given: Tensor, wanted: Tensor, tolerance: float) -> str | None:
+    "Place and value of the first number that differs, and how many do"
+    close = torch.isclose(given, wanted, tolerance, tolerance)
+    if close.all():
+        return None
+    place = (~close).nonzero()[0].tolist()
+    where = f"the number at {place}" if place else "the number"
+    wrong, of = int((~close).sum()), close.numel()
+    how_many = f" (wrong: {wrong} of {of})" if of > 1 else ""
+    return f"{where} is wrong: yours is {given[tuple(place)].item():.6g}{how_many}"
+
+
 def difference(
     given: Any,  # what a learner's function returned
     wanted: Any,  # what it should have returned: a tensor or a number
@@ -52,17 +64,12 @@ def difference(
         return f"it gives back {_kind(given)}; give back a torch tensor"
     if not (is_number or isinstance(given, Tensor)):
         return f"it gives back {_kind(given)}; give back a number"
-    given, wanted = (torch.as_tensor(table).detach().cpu() for table in (given, wanted))
+    given, wanted = torch.as_tensor(given).detach(), torch.as_tensor(wanted).detach()
     if given.shape != wanted.shape:
         return f"the shape should be {tuple(wanted.shape)}, yours is {tuple(given.shape)}"
-    close = torch.isclose(given.double(), wanted.double(), tolerance, tolerance)
-    if close.all():
-        return None
-    place = (~close).nonzero()[0].tolist()
-    where = f"the number at {place}" if place else "the number"
-    wrong, of = int((~close).sum()), close.numel()
-    how_many = f" (wrong: {wrong} of {of})" if of > 1 else ""
-    return f"{where} is wrong: yours is {given[tuple(place)].item():.6g}{how_many}"
+    if given.is_complex() or given.layout != torch.strided or given.is_meta:
+        return f"give back an ordinary tensor of numbers, not {given.dtype}, {given.layout}"
+    return _first_wrong(given.cpu().double(), wanted.cpu().double(), tolerance)
 
 # %% ../nbs/workshop/exercises.ipynb #8de9afc3
 def _explains(mistake: Callable, answers: list, cases: list[tuple], tolerance: float) -> bool:

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import torch
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 import project  # noqa: E402
@@ -68,6 +70,9 @@ HOPELESS = {  # what no exercise accepts, whatever it asks
     "a list": lambda *given: [[1.0, 2.0], [3.0]],
     "an array": lambda *given: __import__("numpy").zeros((2, 2)),
     "too many arguments": lambda: 0,
+    "complex numbers": lambda *given: torch.ones(2, 8, 12) * 1j,
+    "sparse numbers": lambda *given: torch.ones(2, 3).to_sparse(),
+    "no numbers at all": lambda *given: torch.ones(2, 3, device="meta"),
     "no function": None,
     "recursion": lambda *given: HOPELESS["recursion"](*given),
 }

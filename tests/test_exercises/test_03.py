@@ -93,6 +93,9 @@ def seeded(x, p):
     (lambda x, p: x * (torch.rand(len(x), 1, 1) >= p) / (1 - p) + 1, "nothing is dropped"),
     (lambda x, p: (torch.rand(len(x), 1, 1) >= p).float().expand_as(x) / (1 - p), "survivors are"),
     (seeded, "twice the same samples"),
+    (lambda x, p: torch.empty_like(x, device="meta"), "give back a tensor like x"),
+    (lambda x, p: x.to_sparse(), "give back a tensor like x"),
+    (lambda x, p: x * 1j, "give back a tensor like x"),
     (lambda x, p: x[torch.rand(len(x)) >= p] / (1 - p), "the shape must stay"),
     (lambda x, p: x * (torch.rand(len(x), 1, 1) >= p) / (1 - p) if p else None, "with p = 0.0"),
 ])  # fmt: skip
