@@ -631,7 +631,7 @@ def load_run(
     which: str = "best",  # in a folder: "best" or "last"
 ) -> Run:
     "Open a run: the model with its weights (the averaged ones, if it kept an average), settings and history."
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_dir():
         path = next((p for p in (path / f"{which}.pth", path / "last.pth") if p.exists()), path / f"{which}.pth")
     content = read_checkpoint(path)
@@ -693,8 +693,9 @@ def find_resumed(
     resume = resume or settings.get("resume_path") or (config and config.training.resume_path)
     if resume is None:
         return None
-    path = Path(resume) / "last.pth" if Path(resume).is_dir() else Path(resume)
-    if run_dir is not None and Path(run_dir).resolve() != path.parent.resolve():
+    path = Path(resume).expanduser()
+    path = path / "last.pth" if path.is_dir() else path
+    if run_dir is not None and Path(run_dir).expanduser().resolve() != path.parent.resolve():
         raise ValueError(f"run_dir={str(run_dir)!r} does not go with resume={str(resume)!r}; a resumed run goes on in its own folder: leave run_dir out")
     if path.name != "last.pth" and (path.parent / "last.pth").exists():
         raise ValueError(f"resume={str(resume)!r} would overwrite the newer last.pth beside it; copy it into a folder of its own first")

@@ -4,20 +4,22 @@
 
 # %% auto #0
 __all__ = ['app', 'Settings', 'RunPath', 'main', 'train', 'run_training', 'describe_result', 'describe_metrics', 'open_model',
-           'evaluate_run', 'open_part', 'preset_of', 'predict_images', 'name_classes', 'draw_attention', 'export_run',
-           'unseen_pictures', 'list_presets', 'show_info', 'check_training', 'examine_training']
+           'evaluate_run', 'find_labelled', 'reading_of', 'open_folder', 'open_part', 'preset_of', 'predict_images',
+           'name_classes', 'draw_attention', 'predict_files', 'write_predictions', 'export_run', 'write_onnx',
+           'write_page', 'unseen_pictures', 'list_presets', 'show_info', 'check_training', 'examine_training']
 
 # %% ../nbs/workshop/command_line.ipynb #9f87949b
 import contextlib
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .config import PRESETS, Config, ConfigError, as_text, config_json, preset, resolve, with_overrides, with_settings
+from .config import PRESETS, Config, ConfigError, as_text, config_json, find_setting, preset, resolve, with_overrides, with_settings
 
 # %% ../nbs/workshop/command_line.ipynb #c5853870
 app = typer.Typer(
@@ -35,6 +37,16 @@ Settings = Annotated[
 ]
 RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run folder such as runs/20260131-120000-shapes, a checkpoint in it, or the name of a model that comes with the package.")]
 
+
+@app.callback(invoke_without_command=True)
+def _show_version(version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False) -> None:
+    "Train a Vision Transformer, measure it, and look at what it learned."
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"vit {version_of('vit-from-scratch')}")
+        raise typer.Exit
+
 # %% ../nbs/workshop/command_line.ipynb #b56a1fdc
 def main(
     arguments: Sequence[str] | None = None,  # words of the command line; None: those of this process
@@ -42,14 +54,16 @@ def main(
     "Run the command and leave with its exit code: 0 done, 2 something to put right, 130 stopped by Ctrl-C."
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
-        code = app(args=words or ["--help"], prog_name="vit", standalone_mode=False)
+        with warnings.catch_warnings():
+            _pass_on_warnings()
+            code = app(args=words or ["--help"], prog_name="vit", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         _complain("stopped")
         code = 130
     except Exception as error:
         if not isinstance(error, (ValueError, OSError, MemoryError)) and not hasattr(error, "format_message") and "OutOfMemory" not in type(error).__name__:
             raise
-        _complain(error.format_message() if hasattr(error, "format_message") else error)
+        _complain(f"{error.format_message() if hasattr(error, 'format_message') else error}{_as_setting(error)}")
         code = 2
     raise SystemExit(code if isinstance(code, int) else 0)
 
@@ -58,6 +72,28 @@ def _complain(message: Any) -> None:
     "One line on the error stream, whatever the message holds."
     line = " ".join(str(message).split()) or type(message).__name__
     print(f"vit: {line}".encode("ascii", "backslashreplace").decode() if not line.isprintable() else f"vit: {line}", file=sys.stderr)
+
+# %% ../nbs/workshop/command_line.ipynb #c0mpla1n
+def _as_setting(error: Exception) -> str:
+    "For an option that is not there, such as --epochs: how the setting of that name is changed"
+    name = (getattr(error, "option_name", None) or "").lstrip("-").replace("-", "_")
+    if not name or "no such option" not in str(error.format_message()).lower():
+        return ""
+    try:
+        return f" Settings are changed by --set {find_setting(name)}=VALUE"
+    except ConfigError as other:
+        return f" Settings are changed by --set SECTION.FIELD=VALUE; {other}" if "nearest" in str(other) else ""
+
+
+def _pass_on_warnings() -> None:
+    "Warnings of this package as lines for the reader; those of other packages as ever"
+    usual = warnings.showwarning
+
+    def show(message, category, filename, *rest) -> None:
+        ours = category is UserWarning and "vit_from_scratch" in Path(filename).parts
+        _complain(message) if ours else usual(message, category, filename, *rest)
+
+    warnings.showwarning = show
 
 # %% ../nbs/workshop/command_line.ipynb #1e1a0638
 def _say(text: str = "") -> None:
@@ -150,6 +186,7 @@ def open_model(
     from vit_from_scratch.checkpoint import load_run
     from vit_from_scratch.vit import ViT
 
+    run = str(Path(run).expanduser())
     if Path(run).exists():
         found = load_run(run)
         if found.model.classes is None or found.model.mean is None:
@@ -164,14 +201,14 @@ def open_model(
 def evaluate_run(
     run: RunPath,
     settings: Settings = None,
-    part: Annotated[str, typer.Option(metavar="PART", help="train, valid or test.")] = "test",
+    part: Annotated[str | None, typer.Option(metavar="PART", help="train, valid or test. [default: test, or all of a new folder]")] = None,
 ) -> None:
     """Measure a trained model.
 
-    Loss, accuracy, and macro precision, recall and F1 on one part of its data set.
+    Loss, accuracy, and macro precision, recall and F1 on one part of its data set, or on all of a new labelled folder: --set dataset.root=FOLDER
     """
     model, config = open_model(run)
-    if part not in ("train", "valid", "test"):
+    if part not in (None, "train", "valid", "test"):
         raise ConfigError(f"--part {ascii(part)[:60]}: choose train, valid or test")
     from vit_from_scratch.hardware import pick_device
     from vit_from_scratch.run import local_settings
@@ -180,8 +217,47 @@ def evaluate_run(
     own = dict(image_size=model.arguments["image_size"], mean=tuple(model.mean), std=tuple(model.std))
     config = with_overrides(with_settings(local_settings(config or preset_of(run)), **own), settings or [])
     device = pick_device(config.training.device)
-    images = open_part(config, part, model.classes).with_settings(shuffle=False, augment=None, device=device)
-    typer.echo(describe_metrics(evaluate(model.to(device), images, device), part))
+    new = find_labelled(config, model.classes) if part is None and any(s.startswith("dataset.root=") for s in settings or []) else None
+    images = open_part(config, part or "test", model.classes) if new is None else open_folder(new, model, config)
+    metrics = evaluate(model.to(device), images.with_settings(shuffle=False, augment=None, device=device), device)
+    typer.echo(describe_metrics(metrics, part or ("test" if new is None else "all")))
+
+# %% ../nbs/workshop/command_line.ipynb #0penf01d
+def find_labelled(
+    config: Config,  # with the new root
+    classes: Sequence[str],  # that the model knows
+) -> Path | None:  # None: it is a data set with a part to train on, of which the test part is meant
+    "The folder of class folders to measure on: a new root itself, or its folder test."
+    from vit_from_scratch.data import PART_NAMES
+
+    root = Path(config.dataset.root)
+    if not root.is_dir():
+        return None
+    folders = {p.name.lower(): p for p in root.iterdir() if p.is_dir()}
+    if set(folders) & set(PART_NAMES["train"]):
+        return None
+    parts = [folders[name] for part in ("test", "valid") for name in PART_NAMES[part] if name in folders]
+    return parts[0] if parts else root if {p.name for p in folders.values()} & set(classes) else None
+
+
+def reading_of(
+    model: Any,  # a trained ViT
+    config: Config | None,  # of its run; None: a shipped one
+) -> dict[str, Any]:  # arguments of `read_images`
+    "How files are read for a model: as those that it was trained on."
+    shape = config and (config.dataset.shape or config.dataset.name == "gtsrb")
+    return dict(image_size=model.arguments["image_size"], squash=shape or False, channels=model.arguments["in_channels"])
+
+
+def open_folder(
+    folder: Path,  # holds one folder per class
+    model: Any,  # a trained ViT
+    config: Config,  # of the run, with what was changed
+):  # a `StreamedSet`
+    "All images of a labelled folder, read as the model knows images."
+    from vit_from_scratch.data import open_labelled
+
+    return open_labelled(folder, model.classes, model.mean, model.std, **reading_of(model, config), limit=config.dataset.limit)
 
 # %% ../nbs/workshop/command_line.ipynb #9d7405e6
 def open_part(
@@ -210,29 +286,30 @@ def preset_of(
 @app.command("predict")
 def predict_images(
     run: RunPath,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files, folders of them, or text files with a path in each line.")],
     top: Annotated[int, typer.Option(min=1, help="Classes to name for each image.")] = 3,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write file, rank, class and probability into this table.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the same as JSON.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images that are read and answered at once.")] = 64,
     attention: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw what the model looked at into this file, for example out.png.")] = None,
 ) -> None:
-    """Name what is in an image.
+    """Name what is in images.
 
-    The most probable classes, with their probabilities.
+    The most probable classes, with their probabilities. Files that cannot be read are named and left out.
     """
-    import torch
-
-    from vit_from_scratch.data import ImageSet, read_images
-    from vit_from_scratch.train import predict
+    from vit_from_scratch.data import find_images
 
     model, config = open_model(run)
-    squash = config is not None and config.dataset.name == "gtsrb"
-    pixels = read_images(images, model.arguments["image_size"], squash)
-    served = ImageSet(pixels, torch.zeros(len(pixels), dtype=torch.long), tuple(model.classes), tuple(model.mean), tuple(model.std))
-    probabilities, _ = predict(model, served)
-    rows = name_classes(images, probabilities, model.classes, top)
+    rows, shown, files = [], [], find_images(images)
+    for paths, pixels, probabilities in predict_files(model, files, reading_of(model, config), batch_size):
+        rows += name_classes(paths, probabilities, model.classes, top)[1:]
+        shown = [*shown, *pixels][:64] if attention else []
+    if not rows:
+        raise ConfigError("none of these files can be read as an image" if files else "no image is named in these lists")
+    write_predictions(rows, min(top, len(model.classes)), csv, json)
     if attention is not None:
-        draw_attention(model, served, attention)
-        rows.append(["attention", str(attention), ""])
-    typer.echo(_table(rows))
+        rows.append(["attention", str(attention), draw_attention(model, shown, attention)])
+    typer.echo(_table([["image", "class", "probability"], *([row[0], row[1], f"{row[2]:.1%}" if isinstance(row[2], float) else row[2]] for row in rows)]))
 
 # %% ../nbs/workshop/command_line.ipynb #52469b59
 def name_classes(
@@ -240,48 +317,129 @@ def name_classes(
     probabilities: Any,  # `(M, K)`
     classes: Sequence[str],  # names of the `K` classes
     top: int,  # classes per image
-) -> list[list[str]]:  # rows of a table, headings first
+) -> list[list[Any]]:  # rows of a table, headings first: file, class, probability
     "The most probable classes of each image."
     best = probabilities.topk(min(top, len(classes)))
+
+    def shown(text: str) -> str:
+        return text if text.isprintable() else ascii(text)[1:-1]
+
     rows = [["image", "class", "probability"]]
     for path, shares, found in zip(images, best.values.tolist(), best.indices.tolist(), strict=True):
-        rows += [[ascii(path)[1:-1] if not path.isprintable() else path, ascii(classes[k])[1:-1] if not classes[k].isprintable() else classes[k], f"{share:.1%}"] for share, k in zip(shares, found, strict=True)]
+        rows += [[shown(path), shown(classes[k]), share] for share, k in zip(shares, found, strict=True)]
     return rows
 
 
 def draw_attention(
     model: Any,  # a trained ViT
-    served: Any,  # `ImageSet`
+    images: Sequence[Any],  # normalised, each `(C, H, W)`
     path: Path,  # the picture to write
-) -> None:
-    "The attention of the last block over each image, as a picture file."
+) -> str:
+    "The attention of the last block over each image, as a picture file; says what was left out."
+    import torch
+
     from vit_from_scratch.visualize import plot_cls_attention
 
-    plot_cls_attention(model, next(served.epoch(0))[0]).savefig(path)
+    plot_cls_attention(model, torch.stack(list(images))).savefig(path.expanduser())
+    return "the first 64 images" if len(images) == 64 else ""
+
+# %% ../nbs/workshop/command_line.ipynb #pred1ctf
+def predict_files(
+    model: Any,  # a trained ViT
+    paths: Sequence[str],  # image files
+    reading: dict[str, Any],  # from `reading_of`
+    batch_size: int,  # images at once
+):  # yields the paths that could be read, their normalised pixels, and probabilities `(M, K)`
+    "Probabilities of the classes, batch by batch; a file that cannot be read is named and left out."
+    import torch
+
+    from vit_from_scratch.data import StreamedSet, read_images
+    from vit_from_scratch.hardware import pick_device
+    from vit_from_scratch.train import predict
+
+    statistics = StreamedSet((), torch.zeros(0, dtype=torch.long), tuple(model.classes), tuple(model.mean), tuple(model.std), channels=reading["channels"])
+    device = pick_device("auto")
+    model.to(device)
+    for start in range(0, len(paths), batch_size):
+        good, pixels = [], []
+        for path in paths[start : start + batch_size]:
+            try:
+                pixels.append(read_images([path], **reading))
+                good.append(path)
+            except ValueError as error:
+                _complain(f"left out: {error}")
+        if good:
+            images = statistics.normalize(torch.cat(pixels).to(device))
+            yield good, images, predict(model, [(images, torch.zeros(len(good), dtype=torch.long))])[0]
+
+
+def write_predictions(
+    rows: Sequence[Sequence[Any]],  # file, class, probability
+    top: int,  # rows of each file
+    csv_file: Path | None,
+    json_file: Path | None,
+) -> None:
+    "Predictions as a table and as JSON, for other programs."
+    import csv
+    import json
+
+    ranked = [(path, rank % top + 1, name, share) for rank, (path, name, share) in enumerate(rows)]
+    if csv_file is not None:
+        with open(csv_file.expanduser(), "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("file", "rank", "class", "probability"), *ranked])
+    if json_file is not None:
+        found: dict[str, list] = {}
+        for path, _, name, share in ranked:
+            found.setdefault(path, []).append({"class": name, "probability": share})
+        text = json.dumps([{"file": path, "classes": classes} for path, classes in found.items()], indent=2, ensure_ascii=False)
+        json_file.expanduser().write_text(text + "\n", encoding="utf-8")
 
 # %% ../nbs/workshop/command_line.ipynb #5d76c45d
 @app.command("export")
 def export_run(
     run: RunPath,
-    html: Annotated[Path, typer.Option(metavar="FILE", help="The page to write, for example page.html.")],
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="A page that runs the model, for example page.html.")] = None,
+    onnx: Annotated[Path | None, typer.Option(metavar="FILE", help="The model for ONNX Runtime and others, for example model.onnx.")] = None,
     images: Annotated[list[str] | None, typer.Argument(metavar="[IMAGE...]", help="Image files to start with; without any, pictures the model was not trained on.")] = None,
     precision: Annotated[str, typer.Option(metavar="KIND", help="Weights as float32, float16 or int8: 4, 2 or 1 byte each.")] = "float16",
 ) -> None:
-    """Write one page that runs the model.
+    """Write a trained model for a browser or for other programs.
 
-    The page opens from disk in any browser: attention of every head, on the pictures in it and on the reader's own.
+    The page opens from disk in any browser: attention of every head, on the pictures in it and on the reader's own. The ONNX file takes normalised images, any number at a time, and says by itself how to normalise them.
     """
-    from vit_from_scratch.data import read_images
+    if html is None and onnx is None:
+        raise ConfigError("say what to write: --html page.html, or --onnx model.onnx")
+    model, config = open_model(run)
+    if onnx is not None:
+        typer.echo(write_onnx(model, onnx))
+    if html is not None:
+        typer.echo(write_page(run, model, config, html, images, precision))
+
+
+def write_onnx(model: Any, path: Path) -> str:
+    "The file, and what to say about it."
+    from vit_from_scratch.weights import export_onnx
+
+    difference = export_onnx(model, path)
+    checked = "not compared, for onnxruntime is not installed" if difference is None else f"ONNX Runtime's logits agree within {difference:.0e} of the largest"
+    return f"{path} ({path.expanduser().stat().st_size / 1e6:.1f} MB): {checked}"
+
+# %% ../nbs/workshop/command_line.ipynb #wr1tepag
+def write_page(
+    run: str,  # run folder, checkpoint, or the name of a shipped model
+    model: Any,  # from it
+    config: Config | None,  # of it
+    html: Path,  # the file to write
+    images: Sequence[str] | None,  # files to start with
+    precision: str,  # of the weights
+) -> str:
+    "The page, and what to say about it."
+    from vit_from_scratch.data import find_images, read_images
     from vit_from_scratch.page import export_html
 
-    model, config = open_model(run)
-    if images:
-        squash = config is not None and config.dataset.name == "gtsrb"
-        pixels, labels = read_images(images, model.arguments["image_size"], squash), None
-    else:
-        pixels, labels = unseen_pictures(run, config, model.classes)
-    page = export_html(model, pixels, html, labels, precision=precision)
-    typer.echo(f"{page} ({page.stat().st_size / 1e6:.1f} MB): open it in a browser")
+    pixels, labels = (read_images(find_images(images), **reading_of(model, config)), None) if images else unseen_pictures(run, config, model.classes)
+    page = export_html(model, pixels, html.expanduser(), labels, precision=precision)
+    return f"{page} ({page.stat().st_size / 1e6:.1f} MB): open it in a browser"
 
 # %% ../nbs/workshop/command_line.ipynb #381378f6
 def unseen_pictures(

@@ -35,11 +35,11 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_lookalikes(cls, value: Any, info) -> Any:
-        "`True` is not the number 1, and bytes are not text."
+        "`True` is not the number 1, and bytes are not text; `~` is the home folder."
         wants_bool = bool in _kinds(cls.model_fields[info.field_name].annotation)
         if isinstance(value, (bytes, bytearray)) or (isinstance(value, bool) and not wants_bool):
             raise ValueError("wrong type")
-        return value
+        return str(Path(value).expanduser()) if isinstance(value, str) and value[:1] == "~" else value
 
 
 def _kinds(annotation: Any) -> tuple:
@@ -417,7 +417,13 @@ def with_overrides(
         if name in changes:
             raise ConfigError(f"{name} is set twice, to {_quoted(changes[name])} and to {_quoted(value)}; keep one of them")
         changes[name] = value
-    return with_settings(config, **{name.split(".")[1]: value for name, value in changes.items()})
+    fields = {name.split(".")[1]: value for name, value in changes.items()}
+    try:
+        return with_settings(config, **fields)
+    except ConfigError as error:  # the smaller images of a preset go with its image size: with another one they are left out
+        if "small_sizes" in fields or not {"image_size", "patch_size"} & fields.keys() or not str(error).startswith("training.small_sizes"):
+            raise
+        return with_settings(config, **fields, small_sizes=None)
 
 # %% ../nbs/workshop/settings.ipynb #83d4cafa
 class Preset(NamedTuple):

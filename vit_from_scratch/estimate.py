@@ -7,6 +7,7 @@ __all__ = ['Estimate', 'count_saved_values', 'count_tokens', 'model_arguments', 
 
 # %% ../nbs/workshop/estimates.ipynb #c706a7a2
 import functools
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from .attention import use_fused
-from .config import Config
+from .config import Config, sides_of
 from .hardware import block_products, free_memory, pick_device, pick_precision
 from .optim import small_side
 from .vit import ViT, count_multiply_adds, count_parameters
@@ -46,12 +47,13 @@ def count_saved_values(
     small = 0.5 if mixed else 1
     block = small * (T * (6.5 * D + 2 * hidden) + (0 if fused else h * T**2)) + T * 2 * D
     unread = (T - 1) * (small * (D + 2 * hidden) + D) if arguments["pool"] == "cls" else 0  # the last MLP finishes the class token alone
-    return arguments["depth"] * block - unread + T * D + arguments["in_channels"] * arguments["image_size"] ** 2
+    return arguments["depth"] * block - unread + T * D + arguments["in_channels"] * math.prod(sides_of(arguments["image_size"]))
 
 
 def count_tokens(arguments: dict[str, Any]) -> int:
     "Tokens `T` of an image: patches, class token, registers."
-    return (arguments["image_size"] // arguments["patch_size"]) ** 2 + (arguments["pool"] == "cls") + arguments["num_registers"]
+    patches = math.prod(side // arguments["patch_size"] for side in sides_of(arguments["image_size"]))
+    return patches + (arguments["pool"] == "cls") + arguments["num_registers"]
 
 # %% ../nbs/workshop/estimates.ipynb #389a6451
 def model_arguments(
@@ -90,14 +92,14 @@ def measure_speed(
 ) -> float:  # seconds per multiply-add of the forward pass
     "Time a few real steps, forward and backward, with the first blocks of the model; asked again, it remembers."
     short = dict(arguments) | {"depth": min(2, dict(arguments)["depth"])}
-    while count_multiply_adds(**short) > 2e9 and short["image_size"] > short["patch_size"]:
-        patches = max(1, short["image_size"] // short["patch_size"] // 2)  # a smaller image tells enough
-        short["image_size"] = patches * short["patch_size"]
+    while count_multiply_adds(**short) > 2e9 and min(sides_of(short["image_size"])) > short["patch_size"]:
+        patches = [max(1, side // short["patch_size"] // 2) for side in sides_of(short["image_size"])]  # a smaller image tells enough
+        short["image_size"] = tuple(n * short["patch_size"] for n in patches)
     work = count_multiply_adds(**short)
     size = int(min(batch_size, max(1, 2e9 // work)))
     with torch.random.fork_rng(devices=[]):
         model = ViT(**short).to(device)
-        images = torch.randn(size, short["in_channels"], short["image_size"], short["image_size"]).to(device)
+        images = torch.randn(size, short["in_channels"], *sides_of(short["image_size"])).to(device)
     wait = {"cuda": lambda: torch.cuda.synchronize(device), "mps": torch.mps.synchronize}.get(device.type, lambda: None)
     times = []
     for _ in range(3):

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['serves_itself', 'own_settings', 'refuse_misplaced', 'gather_settings', 'count_batches', 'refuse_iterator',
-           'digest_of', 'fingerprint', 'fingerprints', 'place', 'Share', 'Feed', 'check_batch', 'shrink',
-           'taking_any_size', 'describe_model']
+           'digest_of', 'fingerprint', 'fingerprints', 'place', 'Share', 'Feed', 'shrink', 'taking_any_size',
+           'describe_model']
 
 # %% ../nbs/workshop/loaders.ipynb #c2747150
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -40,8 +41,8 @@ def own_settings(
     "Settings that are decided before training begins: the model's arguments, and what the data says of itself."
     facts = dict(getattr(model, "arguments", None) or {})
     facts = {name: v.item() if hasattr(v, "item") else v for name, v in facts.items() if name in SETTINGS}
-    if not isinstance(facts.get("image_size", 0), int):
-        del facts["image_size"]
+    if isinstance(facts.get("image_size"), list):
+        facts["image_size"] = tuple(facts["image_size"])
     if isinstance(data, ImageData):
         facts |= asdict(data.train.augment) if isinstance(data.train.augment, Augment) else {}
         return facts | ({"name": data.name} if data.name in get_args(DatasetSettings.model_fields["name"].annotation) else {})
@@ -239,30 +240,18 @@ class Feed:
         if self.has_state and state:
             self.part.load_state_dict(state)
 
-# %% ../nbs/workshop/loaders.ipynb #8a319202
-def check_batch(
-    images: Tensor,
-    labels: Tensor,
-    logits: Tensor,
-) -> None:
-    "Say in one sentence what is wrong with a first batch."
-    K = logits.shape[1]
-    if len(images) != len(labels):
-        raise ValueError(f"a batch has {len(images)} images but {len(labels)} labels")
-    if (labels.ndim == 1 and labels.dtype != torch.long) or (labels.ndim == 2 and not labels.is_floating_point()):
-        raise ValueError(f"labels are {labels.dtype} of shape {tuple(labels.shape)}; give class numbers as int64 (B,), or probabilities as floats (B, K)")
-    if labels.ndim != 1 and labels.shape[1:] != (K,):
-        raise ValueError(f"labels have shape {tuple(labels.shape)}; give class numbers (B,), or probabilities (B, {K}) for the model's {K} classes")
-    if labels.ndim == 1 and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < K:
-        raise ValueError(f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {K} classes: 0 to {K - 1}; build it with more")
-
 # %% ../nbs/workshop/loaders.ipynb #bf5d4b32
 def shrink(
     images: Tensor,  # `(B, C, H, W)`
     side: int | None,  # in pixels; None: nothing happens
-) -> Tensor:  # `(B, C, side, side)`
+) -> Tensor:  # `(B, C, side, side)`; of rectangles the short side, the other in proportion, to whole patches
     "Images at another size, neighbours averaged."
-    return images if side is None else F.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+    if side is None:
+        return images
+    height, width = images.shape[-2:]
+    unit = math.gcd(side, height, width)  # every patch size that divides all three divides it
+    size = [round(long * side / min(height, width) / unit) * unit for long in (height, width)]
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ __all__ = ['FROM_A_RUN', 'make_model', 'check_memory', 'memory_of', 'as_bytes', 
            'describe_cost', 'local_settings']
 
 # %% ../nbs/workshop/runs.ipynb #dc534dd2
+import math
 import os
 import re
 import warnings
@@ -20,7 +21,7 @@ import torch
 
 from .callbacks import Callback, as_callbacks
 from .checkpoint import claim_folder, read_newest
-from .config import Config, ConfigError, with_settings
+from .config import Config, ConfigError, sides_of, with_settings
 from .data import ImageData, load_data
 from .estimate import Estimate, estimate, memory_needed, model_arguments
 from .hardware import free_memory, pick_device
@@ -61,7 +62,7 @@ def check_memory(
 ) -> None:
     "Refuse a run that does not fit into the free memory, and name a patch size and a batch size that do."
     free, batch, patch = free_memory(device), config.training.batch_size, config.model.patch_size
-    side = config.model.image_size or facts["image_size"]
+    side = math.gcd(*sides_of(config.model.image_size or facts["image_size"]))
 
     def fits(**changes) -> bool:
         try:
@@ -209,9 +210,9 @@ def describe_data(
     device: torch.device,
 ) -> str:
     "What a run will learn from, where, and in how much memory: said before anything is measured."
-    free = free_memory(device)
+    free, (height, width) = free_memory(device), sides_of(data.image_size)
     memory = f"about {as_bytes(memory_of(config, facts, device))} of memory" + ("" if free is None else f" ({as_bytes(free)} free)")
-    return (f"{data.name}: {data.train.num_images:,} training images of {data.image_size} × {data.image_size} in {data.num_classes} classes, "
+    return (f"{data.name}: {data.train.num_images:,} training images of {height} × {width} in {data.num_classes} classes, "
             f"on {device}, {memory}")  # fmt: skip
 
 
@@ -225,7 +226,7 @@ def describe_cost(
             f"about {as_time(seconds)} for {epochs} {'epoch' if epochs == 1 else 'epochs'}")  # fmt: skip
 
 # %% ../nbs/workshop/runs.ipynb #6fd93fe8
-FROM_A_RUN = ("name", "valid_fraction", "split_seed", "limit", "mean", "std")
+FROM_A_RUN = ("name", "valid_fraction", "split_seed", "limit", "mean", "std", "channels", "shape", "group_by")
 
 
 def local_settings(

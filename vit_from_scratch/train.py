@@ -28,13 +28,13 @@ from .config import Config, with_settings
 from .data import ImageData
 from .hardware import World, agreed_precision, hold_signals, is_recording, join_world
 from .hardware import keep_buffers, pick_device, plain_model, record_steps, seed_generators, wrap
-from .loaders import Feed, check_batch, count_batches, describe_model, gather_settings
+from .loaders import Feed, count_batches, describe_model, gather_settings
 from .loaders import place, refuse_iterator, shrink, taking_any_size
 from .optim import WeightAverage, make_optimizer, make_schedule, set_rates, small_side
 from .vit import evaluating
 
 # %% ../nbs/07_training.ipynb #a861f198
-from .batches import BatchCheck, batches_of, logits_of, refuse_counts
+from .batches import BatchCheck, batches_of, check_parts, logits_of, refuse_counts
 
 # %% ../nbs/07_training.ipynb #751c88dd
 def answers(
@@ -77,6 +77,8 @@ def evaluate(
         check = BatchCheck(device)
         for logits, labels in answers(model, batches, check, precision):
             meters = meters or make_meters(logits.shape[1], device, together)
+            if not len(labels):  # of a short last batch, nothing was left for this process
+                continue
             labels = check.labels_for(labels, logits.shape[1])
             meters["figures"].update(logits, labels.argmax(dim=1) if labels.ndim == 2 else labels)
             meters["loss"].update(F.cross_entropy(logits, labels, reduction="none"))
@@ -119,13 +121,14 @@ class Stepper(Recorder):
         self.average = None if t.ema is None else WeightAverage(self.model, t.ema)
         self.loss_tensor: Tensor | None = None  # of the last step
         self.recorded = record_steps(self, compute_step)  # the step as a CUDA graph, where it can be one
+        self.check = BatchCheck(self.device)
         self.begin()
 
     def train_step(self, batches: list[tuple[Tensor, Tensor]]) -> Tensor:  # mean loss over all images
         "One optimizer step at its rate; then the average of the weights follows."
-        t, position, device = self.config.training, self.position, dict(device=self.device, non_blocking=True)
+        t, position = self.config.training, self.position
         side = small_side(self.config, position.epoch)
-        batches = [(shrink(images.to(**device), side), labels.to(**device)) for images, labels in batches]
+        batches = [(shrink(images, side), labels) for images, labels in (self.check.take(batch, self.model) for batch in batches)]
         seed_generators(t.seed, position.step, self.world.rank)
         factor = self.schedule(position.step)
         set_rates(self.optimizers, factor)
@@ -137,6 +140,11 @@ class Stepper(Recorder):
         self.loss_tensor = self.world.sum(loss)
         self.unread.append(self.loss_tensor)
         return self.loss_tensor
+
+    def read(self) -> None:
+        "Bring losses, sums and what was counted about the batches to the CPU."
+        refuse_counts(self.world.sum(self.check.counts.clone()).tolist())
+        super().read()
 
     @property
     def best_model(self) -> nn.Module:
@@ -158,9 +166,8 @@ def compute_step(
         alone = number == len(batches) or world.size == 1
         with nullcontext() if alone else trainer.forward.no_sync():
             with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                logits = trainer.forward(images)
-            if trainer.batch == 0 and number == 1 and not is_recording(trainer):
-                check_batch(images, labels, logits)
+                logits = logits_of(trainer.forward(images), len(images))
+            labels = trainer.check.labels_for(labels, logits.shape[1])
             smoothing = trainer.config.loss.label_smoothing
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="sum") / total
             trainer.scaler.scale(loss * world.size).backward()
@@ -260,6 +267,7 @@ class Trainer(Walker):
         self.data, self.valid = data, data.valid if own and valid is None else valid
         refuse_iterator(self.valid)
         parts = data.train if own else data, self.valid, data.test if own else None
+        check_parts(*parts[:2], self.model)
         parts = [place(p, self.config, self.world, self.device, training=i == 0) for i, p in enumerate(parts)]
         self.train_part, self.valid_part, self.test_part = parts
         describe_model(self.model, self.train_part)
@@ -334,7 +342,7 @@ def fit(
     resume = find_resumed(config, resume, run_dir, settings)
     checkpoint = read_newest(resume)[0] if resume else None
     config = gather_settings(model, data, config, checkpoint, settings)
-    folder = resume.parent if resume else run_dir and Path(run_dir)
+    folder = resume.parent if resume else run_dir and Path(run_dir).expanduser()
     callbacks = [*as_callbacks(callbacks), *as_callbacks(callback)]
     with join_world(pick_device(config.training.device)) as world, hold_signals() as came, taking_any_size(model, config):
         trainer = Trainer(model, data, valid, config, callbacks, world)
