@@ -31,13 +31,13 @@ def _draw(num: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 @functools.cache
-def ladder_data() -> tuple[Tensor, Tensor, Tensor, Tensor]:  # images, labels, unseen images, labels
-    "The data of every rung: 6,000 images `(6000, 3, 32, 32)` to learn from, 2,000 to test on."
+def ladder_data() -> tuple[Tensor, ...]:  # images, labels, unseen images, their labels
+    "The data of every rung: 6,000 images `(6000, 3, 32, 32)`, and 2,000 to test on."
     return *_draw(6000, 0), *_draw(2000, 1)
 
 # %% ../nbs/workshop/ladder.ipynb #c21d21a7
 class Track(nn.Module):
-    "An encoder block without its MLP, and without road or norm where they are not asked for."
+    "An encoder block without its MLP, and without road or norm if not asked for."
 
     def __init__(
         self,
@@ -69,19 +69,21 @@ class Rung(nn.Module):
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 16, 64)) if positions else 0
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(64, eps=1e-6) if norm else nn.Identity()
-        self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, 64)) if class_token else None
+        token = 0.02 * torch.randn(1, 1, 64)
+        self.cls_token = nn.Parameter(token) if class_token else None
         self.head = nn.Linear(64, 10)
 
     def forward(self, images: Tensor) -> Tensor:
         tokens = self.patch_embed(images) + self.pos_embed
         if self.cls_token is not None:
-            tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+            first = self.cls_token.expand(len(tokens), -1, -1)
+            tokens = torch.cat([first, tokens], dim=1)
         tokens = self.norm(self.blocks(tokens))
         return self.head(tokens.mean(dim=1) if self.cls_token is None else tokens[:, 0])
 
 # %% ../nbs/workshop/ladder.ipynb #fd9c9f1d
 def _seeded(build: Callable[[], nn.Module]) -> Callable[[int], nn.Module]:
-    "The same model, its fresh weights drawn from a seed; other random numbers are left alone."
+    "The same, with weights drawn from a seed; other random numbers are left alone."
 
     def model(seed: int = 0) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -112,15 +114,31 @@ _BUILD = {  # one part more from line to line
 }
 RUNGS = {name: _seeded(build) for name, build in _BUILD.items()}  # name → build(seed=0)
 
+# %% ../nbs/workshop/ladder.ipynb #9c8effcc
+def _step(model: nn.Module, optimizer, images: Tensor, labels: Tensor) -> None:
+    loss = F.cross_entropy(model(images), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def _accuracy(model: nn.Module) -> float:
+    "On the 2,000 unseen images."
+    _, _, unseen, answers = ladder_data()
+    model.eval()
+    with torch.no_grad():
+        logits = torch.cat([model(part) for part in unseen.split(500)])
+    return (logits.argmax(dim=1) == answers).float().mean().item()
+
 # %% ../nbs/workshop/ladder.ipynb #ee55c1ac
 def climb(
-    model: nn.Module,  # from images `(B, 3, 32, 32)` to logits of ten classes; trained in place
+    model: nn.Module,  # from images to logits of ten classes; trained in place
     seed: int = 0,  # order of the images; the weights have the seed they were built with
     fresh: bool = False,  # new images in every epoch
     schedule: bool = False,  # warm up to twice the rate, then decay to zero
 ) -> float:  # share of the 2,000 unseen images that are named right
     "The fixed short training of the ladder: 360 steps of AdamW at a rate of 0.001."
-    images, labels, unseen, answers = ladder_data()
+    images, labels, _, _ = ladder_data()
     order = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
     model.train()
@@ -133,13 +151,8 @@ def climb(
             rate = 2e-3 * min((step + 1) / 40, 1 - step / 360)
             optimizer.param_groups[0]["lr"] = rate
         batch = batches[step % 60]
-        loss = F.cross_entropy(model(images[batch]), labels[batch])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    model.eval()
-    with torch.no_grad():
-        return (model(unseen).argmax(dim=1) == answers).float().mean().item()
+        _step(model, optimizer, images[batch], labels[batch])
+    return _accuracy(model)
 
 # %% ../nbs/workshop/ladder.ipynb #87ded608
 TRAININGS = {  # rungs that change the training: name → what `climb` is told
@@ -153,14 +166,15 @@ def climb_rung(
     seed: int = 0,  # of the weights and of the order
 ) -> float:  # accuracy on unseen images
     "Build the model of a rung, train it, test it."
-    if name not in (*RUNGS, *TRAININGS):
-        raise ValueError(f"there is no rung {name!r}; choose from {', '.join((*RUNGS, *TRAININGS))}")
+    names = *RUNGS, *TRAININGS
+    if name not in names:
+        raise ValueError(f"there is no rung {name!r}; choose from {', '.join(names)}")
     model = RUNGS[name if name in RUNGS else "+ class token"](seed)
     return climb(model, seed, **TRAININGS.get(name, {}))
 
 # %% ../nbs/workshop/ladder.ipynb #621b42ef
 @functools.cache
-def recorded() -> dict[str, list[float]]:  # rung → accuracy on unseen images, one per seed
+def recorded() -> dict[str, list[float]]:  # rung → accuracies, one per seed
     "What `python nbs/results/ladder.py` measured."
     path = files("vit_from_scratch") / "recorded" / "ladder.json"
     return json.loads(path.read_text(encoding="utf-8"))["accuracy"]
@@ -168,8 +182,8 @@ def recorded() -> dict[str, list[float]]:  # rung → accuracy on unseen images,
 
 def ladder_rows(
     upto: str | None = None,  # the last rung wanted; None: all
-) -> list[tuple[str, float, float, float, float]]:  # name, mean, deviation, gain, its uncertainty
-    "Per rung: mean and standard deviation over seeds; gain over the rung below ± 2 standard errors."
+) -> list[tuple[str, float, float, float, float]]:  # name, mean, spread, gain, doubt
+    "Per rung: mean and deviation over seeds; gain over the rung below ± 2 errors."
     names = list(recorded())
     if upto is not None and upto not in names:
         raise ValueError(f"there is no rung {upto!r}; choose from {', '.join(names)}")
@@ -187,7 +201,7 @@ def ladder_rows(
 def ladder_table(
     upto: str | None = None,  # the last rung wanted; None: all
 ) -> str:  # to print
-    "The recorded ladder as text: accuracy, spread over seeds, gain, and whether the gain is clear."
+    "The recorded ladder: accuracy, spread over seeds, gain, and if it is clear."
     lines = [f"{'rung':<16} accuracy  spread   gain"]
     for place, (name, mean, spread, gain, doubt) in enumerate(ladder_rows(upto)):
         clear = "" if abs(gain) > doubt else "  not clear"
@@ -199,7 +213,7 @@ def ladder_table(
 def plot_ladder(
     upto: str | None = None,  # the last rung wanted; None: all
 ):  # a matplotlib `Figure`
-    "The recorded ladder: one dot per seed, a line at the mean; the last rung in the second colour."
+    "The recorded ladder: one dot per seed, a line at the mean; the last rung stands out."
     from matplotlib import pyplot as plt
 
     rows = ladder_rows(upto)
@@ -223,10 +237,11 @@ def _conv(inside: int, outside: int, stride: int) -> nn.Sequential:
 
 
 @_seeded
-def small_cnn() -> nn.Module:  # from images `(B, 3, 32, 32)` to logits; call it with a seed
+def small_cnn() -> nn.Module:  # images to logits; called with a seed
     "Four convolutions and the mean over the 4 × 4 places that are left."
     layers = _conv(3, 32, 2), _conv(32, 64, 2), _conv(64, 96, 2), _conv(96, 144, 1)
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(144, 10))
+    mean = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return nn.Sequential(*layers, *mean, nn.Linear(144, 10))
 
 
 # %% ../nbs/workshop/ladder.ipynb #7e04a92d
@@ -234,12 +249,13 @@ def learn_from(
     num_images: int,  # how many images there are to learn from
     model: nn.Module,  # from images to logits of ten classes; trained in place
     seed: int = 0,  # which images, and their order
-    augment: Callable | None = None,  # as lesson 05's `Augment`: (images, labels, generator, K)
+    augment: Callable | None = None,  # such as lesson 05's `Augment`; None: nothing
 ) -> float:  # accuracy on 2,000 unseen images
     "400 steps of 50 images of the ladder's world, with warm-up and decay."
     generator = torch.Generator().manual_seed(seed)
     pixels, labels = _draw(num_images, 10_000 + seed)
-    order = [torch.randperm(num_images, generator=generator) for _ in range(20_000 // num_images)]
+    epochs = range(20_000 // num_images)
+    order = [torch.randperm(num_images, generator=generator) for _ in epochs]
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
     model.train()
     for step, batch in enumerate(torch.cat(order).split(50)):
@@ -248,19 +264,13 @@ def learn_from(
         if augment is not None:
             x, y = augment(x / 4 + 0.5, y, generator, 10)
             x = (x - 0.5) * 4
-        loss = F.cross_entropy(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    model.eval()
-    with torch.no_grad():
-        logits = torch.cat([model(part) for part in ladder_data()[2].split(500)])
-    return (logits.argmax(dim=1) == ladder_data()[3]).float().mean().item()
+        _step(model, optimizer, x, y)
+    return _accuracy(model)
 
 
 # %% ../nbs/workshop/ladder.ipynb #ef10de8d
 @functools.cache
-def recorded_few() -> dict[str, dict[str, list[float]]]:  # model → number of images → accuracies
+def recorded_few() -> dict[str, dict[str, list[float]]]:  # model → images → accuracies
     "What `python nbs/results/few_images.py` measured, one accuracy per seed."
     path = files("vit_from_scratch") / "recorded" / "few_images.json"
     return json.loads(path.read_text(encoding="utf-8"))["accuracy"]

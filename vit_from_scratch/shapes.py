@@ -36,6 +36,10 @@ def _heart(x: Tensor, y: Tensor) -> Tensor:
     return (u**2 + (v - 0.65 * u.clamp(min=1e-4).sqrt()) ** 2).sqrt() - 0.8
 
 
+def _hourglass(x: Tensor, y: Tensor) -> Tensor:
+    return torch.maximum(y.abs() - 0.8, x.abs() - 0.85 * y.abs() - 0.06)
+
+
 def _arrow(x: Tensor, y: Tensor) -> Tensor:
     head = torch.maximum(y, 0.8 * x.abs() - 0.62 * y - 0.6)
     return torch.minimum(head, _box(x, y - 0.45, 0.24, 0.5))
@@ -51,7 +55,7 @@ _FORMS = {  # distance to the outline: negative inside, in units of the object's
     "crescent": _crescent,
     "heart": _heart,
     "arrow": _arrow,
-    "hourglass": lambda x, y: torch.maximum(y.abs() - 0.8, x.abs() - 0.85 * y.abs() - 0.06),
+    "hourglass": _hourglass,
 }
 SHAPE_CLASSES = tuple(_FORMS)
 
@@ -82,7 +86,7 @@ def _draw_colours(generator: torch.Generator, hues: Tensor, side: Tensor | int) 
     "`(num, 3, 1, 1)`: any brightness, far from grey on one `side` (1 or -1) of the hue."
     num, third = len(hues), 2 * math.pi / 3
     brightness = _uniform(generator, 0.35, 0.65, num, 1)
-    along = _uniform(generator, 0.245, 0.49, num, 1) * side  # distances from the grey axis
+    along = _uniform(generator, 0.245, 0.49, num, 1) * side  # distance from grey
     across = _uniform(generator, -0.12, 0.12, num, 1)
     angle = hues[:, None] + torch.tensor([0, -third, third])  # of red, green and blue
     tint = (along * angle.cos() - across * angle.sin()) * (2 / 3) ** 0.5
@@ -96,7 +100,8 @@ def _texture(generator: torch.Generator, num: int, size: int) -> Tensor:
     axis = torch.linspace(-1, 1, size)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     limits = ((0, math.pi), (2, 9), (0, 2 * math.pi))
-    angle, frequency, phase = (_uniform(generator, *pair, num, 1, 1, 1) for pair in limits)
+    drawn = (_uniform(generator, *pair, num, 1, 1, 1) for pair in limits)
+    angle, frequency, phase = drawn
     grating = torch.sin(frequency * (x * angle.cos() + y * angle.sin()) + phase)
     return 0.5 * noise + 0.25 * grating + 0.25
 
@@ -110,13 +115,13 @@ def _pixel_centres(size: int) -> tuple[Tensor, Tensor]:
     return torch.meshgrid(axis, axis, indexing="ij")
 
 # %% ../nbs/workshop/shapes.ipynb #4c35ccf4
-def _paint_ground(generator: torch.Generator, hues: Tensor, size: int, bars: int = 6) -> Tensor:
+def _paint_ground(generator: torch.Generator, hues: Tensor, size: int) -> Tensor:
     "`(num, 3, size, size)`: two colours mixed by a texture, short bars strewn over them."
     num = len(hues)
     base, other = (_draw_colours(generator, hues, -1) for _ in range(2))
     images = base + _texture(generator, num, size) * (other - base)
     y, x = _pixel_centres(size)
-    for _ in range(bars):
+    for _ in range(6):
         cx, cy = (_uniform(generator, 0, size, num, 1, 1) for _ in range(2))
         u, v = _turned(x - cx, y - cy, _uniform(generator, 0, math.pi, num, 1, 1))
         length = _uniform(generator, 0.03, 0.13, num, 1, 1) * size
@@ -169,24 +174,24 @@ def _check_kinds(forms: Tensor, weaves: Tensor, image_size: int) -> None:
     "Refuse what `draw_shapes` cannot paint."
     num = len(SHAPE_CLASSES)
     if image_size < 8:
-        raise ValueError(f"image_size={image_size} is too small for a form; use at least 8")
+        raise ValueError(f"image_size={image_size} is too small; use at least 8")
     if forms.ndim not in (1, 2) or forms.shape[1:] not in ((), (1,), (2,)):
-        raise ValueError(f"forms has shape {tuple(forms.shape)}; use (M,), or (M, 2) for pairs")
+        raise ValueError(f"forms has shape {tuple(forms.shape)}; use (M,) or, for pairs, (M, 2)")
     if forms.shape != weaves.shape:
         shapes = f"{tuple(forms.shape)} and weaves {tuple(weaves.shape)}"
         raise ValueError(f"forms has shape {shapes}; give one weave per form, or None")
     for name, given, least in (("forms", forms, 0), ("weaves", weaves, -1)):
         if len(given) == 0 or given.min() < least or given.max() >= num:
-            raise ValueError(f"{name} must be class indices from {least} to {num - 1}, at least one")
+            raise ValueError(f"{name} must hold class indices from {least} to {num - 1}")
 
 # %% ../nbs/workshop/shapes.ipynb #12c24194
 def draw_shapes(
     forms: Tensor,  # class index per image `(M,)`, or of two objects per image `(M, 2)`
-    weaves: Tensor | None = None,  # of the same shape, whose class's weave; None or -1: plain
+    weaves: Tensor | None = None,  # likewise, whose weave; None or -1: plain
     image_size: int = 32,  # side in pixels
     seed: int = 0,  # the same seed gives the same images
     hue: float | None = None,  # of every image, as an angle; None: each draws its own
-) -> tuple[Tensor, Tensor]:  # images uint8 `(M, 3, H, W)`, masks bool `(*forms.shape, H, W)`
+) -> tuple[Tensor, Tensor]:  # uint8 `(M, 3, H, W)`, bool `(*forms.shape, H, W)`
     "Paint the given forms in the given weaves, in clutter on textured ground."
     weaves = torch.full_like(forms, -1) if weaves is None else weaves
     _check_kinds(forms, weaves, image_size)
@@ -202,8 +207,8 @@ def draw_shapes(
         for k in range(kinds.shape[1]):
             here = hues, kinds[rows, k], places[:, k]
             painted, masks[rows, k] = _paint_objects(generator, painted, *here)
-        painted = painted + 0.03 * torch.randn(painted.shape, generator=generator)  # grain
-        images[rows] = (painted.clamp(0, 1) * 255).round().to(torch.uint8)
+        grain = 0.03 * torch.randn(painted.shape, generator=generator)
+        images[rows] = ((painted + grain).clamp(0, 1) * 255).round().to(torch.uint8)
     return images, masks.view(*forms.shape, image_size, image_size)
 
 # %% ../nbs/workshop/shapes.ipynb #2bb0c954
@@ -211,9 +216,9 @@ def make_shapes(
     num_images: int,  # `M`
     image_size: int = 32,  # side in pixels
     seed: int = 0,  # the same seed gives the same images
-    weave: str = "random",  # "random": any; "class": its form's, a planted shortcut; "none"
-) -> tuple[Tensor, Tensor, Tensor]:  # images uint8 `(M, 3, H, W)`, labels int64, masks bool
-    "Objects of ten classes in equal parts, with the mask of every object; the class is the form."
+    weave: str = "random",  # "random"; "class": its form's own, a shortcut; "none"
+) -> tuple[Tensor, Tensor, Tensor]:  # uint8 images, int64 labels, bool masks
+    "Objects of ten forms, the classes, in equal parts, with the mask of every object."
     if num_images < 1:
         raise ValueError(f"num_images={num_images} must be at least 1")
     if weave not in ("random", "class", "none"):
