@@ -1,0 +1,127 @@
+"Answers to the exercises of lesson 08: right ones in several styles, wrong ones that a check must see."
+import pytest
+import torch
+from lesson import HOPELESS, judge, load
+
+e = load("08_", "check_rollout", "solution_rollout", "my_rollout", "check_reliance", "solution_reliance", "my_reliance")
+
+
+def stacked(weights):  # all blocks at once, halves instead of dividing
+    steps = (torch.stack(list(weights)).mean(2) + torch.eye(weights[0].shape[-1])) / 2
+    flow = steps[0]
+    for step in steps[1:]:
+        flow = torch.einsum("bij,bjk->bik", step, flow)
+    return flow
+
+
+def backwards(weights):  # from the last block to the first
+    flow = torch.eye(weights[0].shape[-1])
+    for block in reversed(weights):
+        step = 0.5 * block.mean(1) + 0.5 * torch.eye(block.shape[-1])
+        flow = flow @ step
+    return flow
+
+
+def rolled(head=lambda w: w.mean(1), skip=1.0, divide=True, blocks=slice(None), flip=False, shape=lambda x: x):
+    def answer(weights):
+        flow = torch.eye(weights[0].shape[-1])
+        for block in weights[blocks]:
+            step = head(block) + skip * torch.eye(block.shape[-1])
+            step = step / step.sum(-1, keepdim=True) if divide else step
+            flow = flow @ step if flip else step @ flow
+        return shape(flow)
+
+    return answer
+
+
+@pytest.mark.parametrize("answer", [e.solution_rollout, stacked, backwards, rolled()])
+def test_right_rollouts(answer):
+    judge(e.check_rollout, answer, verdict="✓")
+
+
+@pytest.mark.parametrize("answer, words", [
+    (rolled(skip=0.0), "the skip connection is missing"),
+    (rolled(divide=False), "rows no longer sum to 1"),
+    (rolled(flip=True), "wrong order"),
+    (rolled(shape=lambda x: x[:1]), "only the first image"),
+    (rolled(head=lambda w: w.amax(1)), "is wrong"),
+    (rolled(head=lambda w: w[:, 0]), "is wrong"),
+    (rolled(head=lambda w: w.mean((0, 1))), "the shape should be"),  # images averaged too
+    (rolled(head=lambda w: w.mean(0)), "with"),  # over images instead of heads
+    (rolled(blocks=slice(2)), "is wrong"),  # two blocks only
+    (rolled(blocks=slice(1, None)), "is wrong"),  # the first block left out
+    (rolled(skip=2.0), "is wrong"),
+    (lambda weights: weights[-1].mean(1), "is wrong"),
+    (lambda weights: sum(w.mean(1) for w in weights) / len(weights), "is wrong"),
+    (lambda weights: stacked(weights).mT, "is wrong"),
+    (lambda weights: stacked(weights)[:, 0], "the shape should be"),
+    (lambda weights: stacked(weights).numpy(), "give back a torch tensor"),
+])  # fmt: skip
+def test_wrong_rollouts(answer, words):
+    judge(e.check_rollout, answer, verdict=words)
+    assert e.check_rollout(answer).startswith("✗")
+
+
+def with_loops(predict, images, labels, where):
+    covered, right = images.clone(), [0, 0]
+    covered[:, :, where] = 0
+    for number, pictures in enumerate((images, covered)):
+        for logits, label in zip(predict(pictures), labels, strict=True):
+            right[number] += int(logits.argmax()) == int(label)
+    return (right[0] - right[1]) / len(labels)
+
+
+def multiplied(predict, images, labels, where):
+    keep = (~where).float()
+    hits = lambda x: predict(x).softmax(-1).argmax(-1).eq(labels).double().mean()  # noqa: E731
+    return hits(images) - hits(images * keep)
+
+
+def relies(cover=lambda x, where: x.masked_fill(where, 0), score=lambda p, x, y: (p(x).argmax(1) == y).float().mean(), turn=lambda a, b: a - b):
+    return lambda predict, x, y, where: turn(score(predict, x, y), score(predict, cover(x, where), y))
+
+
+def one_channel(x, where):
+    x = x.clone()
+    x[:, 0, where] = 0
+    return x
+
+
+def first_image(x, where):
+    x = x.clone()
+    x[0, :, where] = 0
+    return x
+
+
+@pytest.mark.parametrize("answer", [e.solution_reliance, with_loops, multiplied, relies()])
+def test_right_reliances(answer):
+    judge(e.check_reliance, answer, verdict="✓")
+
+
+@pytest.mark.parametrize("answer, words", [
+    (relies(cover=lambda x, where: x), "nothing was covered"),
+    (relies(cover=lambda x, where: x.masked_fill(~where, 0)), "covered everything else"),
+    (relies(cover=lambda x, where: x.masked_fill(where, 1)), "cover with 0"),
+    (relies(cover=lambda x, where: x * 0), "is wrong"),
+    (relies(cover=one_channel), "is wrong"),
+    (relies(cover=first_image), "is wrong"),
+    (relies(cover=lambda x, where: x.masked_fill(where.mT, 0)), "with"),
+    (relies(turn=lambda a, b: b - a), "before minus after"),
+    (relies(turn=lambda a, b: b), "is wrong"),
+    (relies(turn=lambda a, b: (a - b).abs() / a), "is wrong"),
+    (relies(score=lambda p, x, y: p(x).softmax(-1).gather(1, y[:, None]).mean()), "count right answers"),
+    (relies(score=lambda p, x, y: p(x).gather(1, y[:, None]).mean()), "is wrong"),
+    (relies(score=lambda p, x, y: (p(x) == y).float().mean()), "it stops with RuntimeError"),
+    (relies(score=lambda p, x, y: (p(x).argmax(1) == y).sum()), "is wrong"),
+    (relies(turn=lambda a, b: round(float(a - b), 1)), "is wrong"),
+])  # fmt: skip
+def test_wrong_reliances(answer, words):
+    judge(e.check_reliance, answer, verdict=words)
+    assert e.check_reliance(answer).startswith("✗")
+
+
+def test_stubs_and_hopeless_answers():
+    assert e.check_rollout(e.my_rollout) == e.check_reliance(e.my_reliance) == "not attempted yet"
+    for name, answer in HOPELESS.items():
+        for said in (e.check_rollout(answer), e.check_reliance(answer)):
+            assert said == "not attempted yet" if name == "nothing" else said.startswith("✗"), (name, said)
