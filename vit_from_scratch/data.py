@@ -328,44 +328,6 @@ def open_labelled(
     return StreamedSet(listing.items, listing.labels, tuple(classes), tuple(mean), tuple(std), batch_size=64,
                        image_size=image_size, squash=squash, channels=channels, num_workers=0)  # fmt: skip
 
-# %% ../nbs/workshop/datasets.ipynb #f1nd1mag
-def find_images(
-    given: Sequence[str | Path],  # image files, folders, and text files (.txt, .csv) with a path in every line
-) -> list[str]:  # files: those that were named, and all images below the folders
-    "The image files that somebody means."
-    found: list[str] = []
-    for path in (Path(path).expanduser() for path in given):
-        if path.is_dir():
-            below = sorted((file for file in _walk(str(path), {}, "") if file.lower().endswith(SUFFIXES)), key=os.path.split)
-            if not below:
-                raise ValueError(f"{path} holds no image; supported are {' '.join(SUFFIXES)}")
-            found += below
-        elif path.suffix.lower() in (".txt", ".csv", ".list") and path.is_file():
-            lines = [line.split(",")[0].strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-            lines = lines[1:] if lines and lines[0].lower() in ("file", "path", "image", "filename") else lines
-            found += [str(path.parent / line) if (path.parent / line).exists() else line for line in lines if line]
-        else:
-            found.append(str(path))
-    return found
-
-
-def open_labelled(
-    folder: str | Path,  # holds one folder per class
-    classes: Sequence[str],  # all that the model knows, in its order
-    mean: Sequence[float],  # per channel
-    std: Sequence[float],  # per channel
-    image_size: int | tuple[int, int],  # side, or `(H, W)`, in pixels
-    squash: bool | str = False,  # see `read_image`
-    channels: int = 3,  # see `read_image`
-    limit: int | None = None,  # images; None: all
-) -> "StreamedSet":
-    "All images of a labelled folder as one part, to measure a model that is already trained."
-    listing, _ = list_folder(folder, classes)
-    if limit is not None:
-        listing = listing.take(torch.randperm(len(listing.labels), generator=derive_generator("cpu", 0))[:limit])
-    return StreamedSet(listing.items, listing.labels, tuple(classes), tuple(mean), tuple(std), batch_size=64,
-                       image_size=image_size, squash=squash, channels=channels, num_workers=0)  # fmt: skip
-
 # %% ../nbs/workshop/datasets.ipynb #4e167a38
 def _eight_bits(image):  # a PIL image of mode I, I;16 or F
     "Greys of 8, 12 or 16 bits as 8 bits: files of 16 bits often use fewer, and PIL alone would cut them off at 255."
