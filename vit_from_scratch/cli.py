@@ -143,11 +143,12 @@ def run_training(
     name: str,  # end of its folder's name
 ) -> None:
     "Train, say beforehand what it will cost and afterwards how it went."
-    from vit_from_scratch.run import Figures, choose_folder, run
+    from vit_from_scratch.run import Figures, choose_folder, open_training_data, run
 
+    data = open_training_data(config)  # before there is a folder: images may lie beside it
     config, folder = choose_folder(config, name)
     try:
-        history = run(config, folder, callbacks=Figures(), say=_say)
+        history = run(config, folder, data, callbacks=Figures(), say=_say)
     except KeyboardInterrupt:
         saved = (folder / "last.pth").is_file()
         _complain(f"stopped and saved; go on with: vit train --set training.resume_path={folder / 'last.pth'}" if saved else "stopped before anything was saved")

@@ -153,6 +153,10 @@ class World:
         dist.all_gather(found, x)
         return torch.stack(found)
 
+    def any(self, wanted: bool, device: torch.device) -> bool:
+        "Whether one of the processes wants it."
+        return wanted if self.size == 1 else float(self.sum(torch.full((), float(wanted), device=device))) > 0
+
     def first(self, number: float, device: torch.device) -> float:
         "The number that the first process has."
         x = torch.full((), number, dtype=torch.float64 if device.type != "mps" else None, device=device)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FROM_A_RUN', 'make_model', 'check_memory', 'memory_of', 'as_bytes', 'as_time', 'open_data', 'is_first_process',
-           'name_run', 'find_newest', 'choose_folder', 'Figures', 'run', 'describe_start', 'describe_data',
-           'describe_cost', 'local_settings']
+           'name_run', 'find_newest', 'choose_folder', 'Figures', 'open_training_data', 'give_back', 'run',
+           'describe_start', 'describe_data', 'describe_cost', 'local_settings']
 
 # %% ../nbs/workshop/runs.ipynb #dc534dd2
 import math
@@ -165,6 +165,24 @@ class Figures(Callback):
             warnings.warn(f"the figures of the run could not be drawn: {type(error).__name__}: {error}", stacklevel=2)
 
 # %% ../nbs/workshop/runs.ipynb #644ba4cf
+def open_training_data(
+    config: Config,
+) -> ImageData:
+    "The data of a run; a hopeless run is refused before any image is read."
+    if config.model.image_size:
+        check_memory(config, dict(image_size=config.model.image_size, in_channels=3, num_classes=10), pick_device(config.training.device))
+    return open_data(config)
+
+
+def give_back(
+    folder: Path | None,  # that a run has claimed
+) -> None:
+    "Remove a folder that nothing came of, and the folder of runs if it was the only one."
+    for path in (folder, folder.parent) if folder is not None else ():
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
 def run(
     config: Config,
     run_dir: Path | None = None,  # from `choose_folder`; None: nothing is written
@@ -175,23 +193,19 @@ def run(
     say: Callable[[str], None] | None = None,  # is given what is to be known before the first step
 ) -> History:
     "Train what a configuration says: memory, data, model, cost, `fit`."
-    device = pick_device(config.training.device)
-    if config.model.image_size and data is None:  # hopeless runs are refused before any image is read
-        check_memory(config, dict(image_size=config.model.image_size, in_channels=3, num_classes=10), device)
-    data = open_data(config) if data is None else data
-    facts = dict(image_size=data.image_size, in_channels=data.in_channels, num_classes=data.num_classes)
-    check_memory(config, facts, device)
-    if say is not None:
-        say(describe_data(config, data, facts, device))
-        say(describe_cost(config, estimate(config, data.train.num_images, **facts, device=device)))
-        say(describe_start(config)) if config.training.resume_path else None
-    model = make_model(config, data) if model is None else model
     folder = None if config.training.resume_path is not None else run_dir
     try:
+        data, device = open_training_data(config) if data is None else data, pick_device(config.training.device)
+        facts = dict(image_size=data.image_size, in_channels=data.in_channels, num_classes=data.num_classes)
+        check_memory(config, facts, device)
+        if say is not None:
+            say(describe_data(config, data, facts, device))
+            say(describe_cost(config, estimate(config, data.train.num_images, **facts, device=device)))
+            say(describe_start(config)) if config.training.resume_path else None
+        model = make_model(config, data) if model is None else model
         return fit(model, data, config=config, callbacks=as_callbacks(callbacks), run_dir=folder, progress=progress)
     finally:
-        if folder is not None and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()  # it was claimed, and nothing came of it
+        give_back(folder)
 
 # %% ../nbs/workshop/runs.ipynb #9e12b48a
 def describe_start(

@@ -234,9 +234,9 @@ class Walker(Stepper):
     def halted(self) -> bool:
         "Whether the run is to stop here; several processes agree on it where they look at the losses."
         wanted = bool(self.came) or self.stop
-        if self.world.size == 1 or self.unread:
-            return wanted and self.world.size == 1
-        return float(self.world.sum(torch.full((), float(wanted), device=self.device))) > 0
+        if self.world.size > 1 and self.unread:
+            return False
+        return self.world.any(wanted, self.device)
 
     def notify(self, event: str) -> None:  # "start", "step", "epoch", "stop" or "end"
         "Call the callbacks of the first process; what they draw at random disturbs nothing."
@@ -301,7 +301,7 @@ class Trainer(Walker):
         if self.history.stopped:
             self.read()
             self.notify("stop")
-            if self.came:
+            if self.world.any(bool(self.came), self.device):
                 raise KeyboardInterrupt
         if self.best_weights or self.average:
             self.model.load_state_dict(self.best_weights or self.average.state_dict())
