@@ -31,7 +31,7 @@ def attempt(
         return None, f"it stops with {type(error).__name__}: {str(error)[:200]}"
     return value, NOT_YET if value is None or value is Ellipsis else None
 
-# %% ../nbs/workshop/exercises.ipynb #0eaf4623
+# %% ../nbs/workshop/exercises.ipynb #d1ffe7a0
 def _kind(value: Any) -> str:
     "What a value is, in a word or two"
     if isinstance(value, Tensor):
@@ -52,7 +52,7 @@ def _first_wrong(given: Tensor, wanted: Tensor, tolerance: float) -> str | None:
     how_many = f" (wrong: {wrong} of {of})" if of > 1 else ""
     return f"{where} is wrong: yours is {given[tuple(place)].item():.6g}{how_many}"
 
-
+# %% ../nbs/workshop/exercises.ipynb #0eaf4623
 def difference(
     given: Any,  # what a learner's function returned
     wanted: Any,  # what it should have returned: a tensor or a number
@@ -71,7 +71,7 @@ def difference(
         return f"give back an ordinary tensor of numbers, not {given.dtype}, {given.layout}"
     return _first_wrong(given.cpu().double(), wanted.cpu().double(), tolerance)
 
-# %% ../nbs/workshop/exercises.ipynb #8de9afc3
+# %% ../nbs/workshop/exercises.ipynb #d1ffe7a1
 def _explains(mistake: Callable, answers: list, cases: list[tuple], tolerance: float) -> bool:
     "Whether a known mistake gives what the learner's function gave, on every case"
     for (value, trouble), inputs in zip(answers, cases, strict=True):
@@ -83,7 +83,7 @@ def _explains(mistake: Callable, answers: list, cases: list[tuple], tolerance: f
             return False
     return True
 
-
+# %% ../nbs/workshop/exercises.ipynb #8de9afc3
 def check(
     f: Callable,  # a learner's function
     right: Callable,  # a right one
