@@ -13,7 +13,7 @@ import torch
 
 from vit_from_scratch.data import load_samples
 from vit_from_scratch.interpret import ablate_heads, attention_maps, logit_lens, relevance, rollout
-from vit_from_scratch.page import LIVE_PARTS, MODEL_PARTS, Snapshots, export_html, model_script, pack_model, read_static, unpack_model
+from vit_from_scratch.page import LIVE_PARTS, MODEL_PARTS, Snapshots, export_html, load_snapshots, model_script, pack_model, read_static, unpack_model
 from vit_from_scratch.patch_embedding import patchify, unpatchify
 from vit_from_scratch.vit import ViT
 
@@ -261,7 +261,7 @@ def visit(browser):
         page = context.new_page()
 
         def gate(route):
-            if route.request.url.startswith((path.as_uri(), "blob:", "data:")):
+            if route.request.url.startswith((path.parent.as_uri(), "blob:", "data:")):
                 return route.continue_()
             outside.append(route.request.url)
             route.abort()
@@ -610,3 +610,40 @@ def test_the_slider_over_training_computes_with_the_weights_of_that_moment(visit
         assert close(answers(page), as_shown(model, wanted[place]))
         assert ("60.0 % of the validation images" in page.locator(".vfs-training .vfs-caption").inner_text()) == (place == 3)
         page.keyboard.press("ArrowRight")
+
+
+@needs_browser
+def test_the_front_door_opens_on_a_right_answer_and_ends_in_a_puzzle(visit, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent / "docs"))
+    front = pytest.importorskip("front")
+    size = front.write_scripts(tmp_path / "_static" / "front")
+    shutil.copy(front.project.ROOT / "docs" / "static" / "front.js", tmp_path / "_static")
+    for name, text in {"explore": front.explore_page(size), "training": front.training_page()}.items():
+        (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
+    model, samples = unpack_model(pack_model(ViT.from_shipped(front.MODEL), "int8")), load_samples(front.MODEL)
+    first, puzzle = front.choose_pictures(model, samples)
+    page = visit(tmp_path / "explore.html")
+    assert close(answers(page), as_shown(model, logits_of(model, samples.images[first])))
+    assert "The picture's label agrees." in page.locator(".vfs-verdict").inner_text()
+    page = visit(tmp_path / "explore.html", f"#tour=8&image={puzzle}")
+    assert f"The label of this picture is “{model.classes[samples.labels[puzzle]]}”" in page.locator(".vfs-tour").inner_text()
+    assert close(answers(page), as_shown(model, logits_of(model, samples.images[puzzle])))
+    page = visit(tmp_path / "training.html")
+    assert page.get_by_role("tab", name="Over training").get_attribute("aria-selected") == "true"
+    assert f"{100 * load_recorded().curve()['valid_accuracy'][-1]:.1f} % of the validation images right" in page.locator(".vfs-training .vfs-caption").inner_text()
+
+
+def load_recorded() -> Snapshots:
+    return load_snapshots(Path(__file__).resolve().parent.parent / "vit_from_scratch" / "recorded" / "shapes_training.safetensors")
+
+
+def test_the_explorer_of_a_notebook_writes_the_page(tmp_path, monkeypatch):
+    from vit_from_scratch.explore import AttentionExplorer
+
+    monkeypatch.chdir(tmp_path)
+    explorer, sent = AttentionExplorer(ViT.from_shipped("shapes"), torch.zeros(1, 3, 32, 32), mean=[0.1] * 3), []
+    monkeypatch.setattr(explorer, "send", sent.append)
+    explorer.answer({"type": "page"}, [])
+    assert sent == [{"type": "page", "text": "Written beside the notebook: vit_page.html"}]
+    data = json.loads(re.search(r"globalThis.VIT_PAGE = (.*);</script>", (tmp_path / "vit_page.html").read_text())[1])
+    assert data["models"][0]["mean"] == pytest.approx([0.1] * 3) and data["images"]["labels"] == [-1]

@@ -251,6 +251,23 @@ def load_snapshots(
     found.models = [head | {"bytes": part} for head, part in zip(heads, parts, strict=True)]
     return found
 
+# %% ../nbs/workshop/page.ipynb #p9a1002f
+def page_models(
+    model: ViT,
+    precision: str,  # of its weights
+    known: Mapping,  # "classes", "mean" and "std" where they are not the model's own
+    snapshots: Snapshots | None,  # of its training
+) -> dict:  # "models", "names" and, with snapshots, "training"
+    "The models of a page: the trained one, the same before training, and what was kept on the way."
+    trained = pack_model(model, precision) | {key: value for key, value in known.items() if value is not None}
+    found = {"models": [trained, {"base": 0, "seed": 1}], "names": ["trained", "untrained"]}
+    if snapshots and snapshots.models:
+        shared = {key: trained[key] for key in ("classes", "mean", "std")}
+        found["models"] += [kept | shared for kept in snapshots.models]
+        found["names"] += snapshots.names()
+        found["training"] = {"first": 2} | snapshots.curve()
+    return found
+
 # %% ../nbs/workshop/page.ipynb #p9a10018
 def export_html(
     model: ViT,  # trained or not, on any device
@@ -266,16 +283,9 @@ def export_html(
 ) -> Path:
     "Write one file that runs the model in a browser, from disk and without network, on these pictures and the reader's own."
     _check_size(model)
-    given = {"classes": classes and list(classes), "mean": as_list(mean), "std": as_list(std)}
-    given = {key: value for key, value in given.items() if value is not None}
-    kept = snapshots.models if snapshots else []
+    known = {"classes": classes and list(classes), "mean": as_list(mean), "std": as_list(std)}
     data = {"title": title, "hash": True, "tour": True, "images": pack_images(model, images, labels)}
-    data["models"] = [pack_model(model, precision) | given, {"base": 0, "seed": 1}]
-    known = {key: data["models"][0][key] for key in ("classes", "mean", "std")}
-    data["models"] += [packed | known for packed in kept]
-    data["names"] = ["trained", "untrained", *(snapshots.names() if snapshots else [])]
-    if kept:
-        data["training"] = {"first": 2} | snapshots.curve()
+    data |= page_models(model, precision, known, snapshots)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page_html(title, data), encoding="utf-8")
