@@ -368,6 +368,8 @@ def predict_files(
                 pixels.append(read_images([path], **reading))
                 good.append(path)
             except ValueError as error:
+                if len(paths) == 1:
+                    raise
                 _complain(f"left out: {error}")
         if good:
             images = statistics.normalize(torch.cat(pixels).to(device))

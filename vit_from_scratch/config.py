@@ -71,6 +71,11 @@ def sides_of(
     "Height and width of an image size."
     return (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
 
+
+def _size_text(image_size: int | tuple[int, int]) -> str:
+    "An image size the way `--set` takes it"
+    return str(image_size) if isinstance(image_size, int) else ",".join(map(str, image_size))
+
 # %% ../nbs/workshop/settings.ipynb #3e51c9ff
 class ModelSettings(Section):
     "What is built: the arguments of `ViT`, and where its first weights come from."
@@ -109,7 +114,7 @@ class ModelSettings(Section):
         side = math.gcd(*sides_of(self.image_size)) if self.image_size else 0
         if side % self.patch_size:
             near = min((p for p in range(1, side + 1) if side % p == 0), key=lambda p: abs(p - self.patch_size))
-            raise ValueError(f"model.image_size={as_text(self.image_size)} is not divisible by model.patch_size={self.patch_size}; "
+            raise ValueError(f"model.image_size={_size_text(self.image_size)} is not divisible by model.patch_size={self.patch_size}; "
                              f"nearest patch size: {near}")
         return self
 
@@ -236,7 +241,7 @@ class Config(Section):
             if side % self.model.patch_size:
                 raise ValueError(f"training.small_sizes={side} is not divisible by model.patch_size={self.model.patch_size}; choose multiples of it, or none")
             if self.model.image_size and side >= min(sides_of(self.model.image_size)):
-                raise ValueError(f"training.small_sizes={side} must be below model.image_size={as_text(self.model.image_size)}; choose smaller sides, or none")
+                raise ValueError(f"training.small_sizes={side} must be below model.image_size={_size_text(self.model.image_size)}; choose smaller sides, or none")
         if self.training.precision == "float16" and self.training.device in ("cpu", "mps"):
             raise ValueError(f"training.precision='float16' needs training.device='cuda', not {self.training.device!r}; nearest choice: 'float32'")
         return self
@@ -286,7 +291,8 @@ def _nearest_name(name: str) -> str | None:
     "The full name of the setting that was probably meant: the same field elsewhere, another library's word for it, or a similar spelling."
     bare = name.rpartition(".")[2]
     near = [_ALIASES[bare]] if bare in _ALIASES else difflib.get_close_matches(bare, SETTINGS, n=1)
-    return SETTINGS[near[0]] if near else difflib.get_close_matches(name, SETTINGS.values(), n=1, cutoff=0)[0]
+    near = [SETTINGS[near[0]]] if near else difflib.get_close_matches(name, SETTINGS.values(), n=1, cutoff=0.5)
+    return near[0] if near else None
 
 # %% ../nbs/workshop/settings.ipynb #42f92c37
 def _quoted(value: Any) -> str:

@@ -9,7 +9,6 @@ __all__ = ['serves_itself', 'own_settings', 'refuse_misplaced', 'gather_settings
 
 # %% ../nbs/workshop/loaders.ipynb #c2747150
 import hashlib
-import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -244,13 +243,13 @@ class Feed:
 def shrink(
     images: Tensor,  # `(B, C, H, W)`
     side: int | None,  # in pixels; None: nothing happens
+    patch_size: int = 1,  # of the model: both sides stay whole patches
 ) -> Tensor:  # `(B, C, side, side)`; of rectangles the short side, the other in proportion, to whole patches
     "Images at another size, neighbours averaged."
     if side is None:
         return images
     height, width = images.shape[-2:]
-    unit = math.gcd(side, height, width)  # every patch size that divides all three divides it
-    size = [round(long * side / min(height, width) / unit) * unit for long in (height, width)]
+    size = [round(long * side / min(height, width) / patch_size) * patch_size for long in (height, width)]
     return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
 
 

@@ -35,6 +35,7 @@ from .vit import evaluating
 
 # %% ../nbs/07_training.ipynb #a861f198
 from .batches import BatchCheck, batches_of, check_parts, logits_of, refuse_counts
+from .vit import ViT
 
 # %% ../nbs/07_training.ipynb #751c88dd
 def answers(
@@ -128,7 +129,8 @@ class Stepper(Recorder):
         "One optimizer step at its rate; then the average of the weights follows."
         t, position = self.config.training, self.position
         side = small_side(self.config, position.epoch)
-        batches = [(shrink(images, side), labels) for images, labels in (self.check.take(batch, self.model) for batch in batches)]
+        patch = self.model.patch_embed.patch_size if isinstance(self.model, ViT) else 1
+        batches = [(shrink(images, side, patch), labels) for images, labels in (self.check.take(batch, self.model) for batch in batches)]
         seed_generators(t.seed, position.step, self.world.rank)
         factor = self.schedule(position.step)
         set_rates(self.optimizers, factor)

@@ -165,6 +165,7 @@ def _check_same_function(model: "ViT", theirs: nn.Module, state: dict, facts: di
     free = dict(image_size=facts["size"], num_classes=len(state["head.weight"]), norm_eps=facts["eps"])
     twin = ViT(**{**model.arguments, **free}).eval()
     load_weights(twin, state, grid=_grid_of(theirs, facts))
+    _adopt(twin, {}, facts["eps"], new_head=True)  # the state dict alone says nothing of it
     images = torch.rand(1, model.arguments["in_channels"], *twin.patch_embed.image_size)
     wanted = theirs.eval()(images)
     wanted, given = getattr(wanted, "logits", wanted), twin(images)
@@ -261,7 +262,7 @@ def load_weights(
     if mismatch := _first_mismatch(wanted, given):
         raise ValueError(mismatch)
     model.load_state_dict(given)
-    _adopt(model, facts, arguments.get("norm_eps") or facts.get("eps") or EPS_OF[library], new_head)
+    _adopt(model, facts, arguments.get("norm_eps") or facts.get("eps") or (model.arguments["norm_eps"] if library == "timm" else EPS_OF[library]), new_head)
     return model
 
 # %% ../nbs/workshop/weights.ipynb #355a389a
