@@ -69,8 +69,9 @@ class Rung(nn.Module):
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 16, 64)) if positions else 0
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(64, eps=1e-6) if norm else nn.Identity()
-        token = 0.02 * torch.randn(1, 1, 64)
-        self.cls_token = nn.Parameter(token) if class_token else None
+        self.cls_token = None
+        if class_token:
+            self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, 64))
         self.head = nn.Linear(64, 10)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -187,14 +188,14 @@ def ladder_rows(
     names = list(recorded())
     if upto is not None and upto not in names:
         raise ValueError(f"there is no rung {upto!r}; choose from {', '.join(names)}")
-    rows = []
+    rows, below = [], None
     for name in names[: None if upto is None else names.index(upto) + 1]:
         found = torch.tensor(recorded()[name])
-        error = found.std().item() / len(found) ** 0.5
-        mean, below = found.mean().item(), rows[-1] if rows else None
-        gain = mean - below[1] if below else 0.0
-        doubt = 2 * (error**2 + below[2] ** 2 / len(found)) ** 0.5 if below else 0.0
+        mean, error = found.mean().item(), found.std().item() / len(found) ** 0.5
+        gain = mean - below[0] if below else 0.0
+        doubt = 2 * (error**2 + below[1] ** 2) ** 0.5 if below else 0.0
         rows.append((name, mean, found.std().item(), gain, doubt))
+        below = mean, error
     return rows
 
 # %% ../nbs/workshop/ladder.ipynb #7c5aac8e
