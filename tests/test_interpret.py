@@ -46,8 +46,10 @@ def test_relevance_frozen_and_in_inference_mode(pool, registers):
     assert model.training
     with torch.no_grad():
         close(interpret.trace(model, images).logits, model.eval()(images), eps=1e-5)
-    maps = interpret.cls_map(expected, model)
-    assert (maps > 0).any() and maps.shape == (3, 4, 4)
+    maps, own = interpret.cls_map(expected, model), 1 / 16 if pool == "avg" else 0  # each token's own 1
+    found = interpret.relevance_map(model, images[:3], [1, 2, 3])
+    close(found, maps - own, eps=1e-5)
+    assert (found > -1e-6).all() and (found > 0).any() and found.shape == (3, 4, 4)
     assert (expected[0] - interpret.relevance(model, images[:3], 4)[0]).abs().max() > 0
 
 

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 from vit_from_scratch import visualize  # noqa: E402
 from vit_from_scratch.augment import Augment  # noqa: E402
 from vit_from_scratch.data import load_data  # noqa: E402
-from vit_from_scratch.interpret import attention_maps, cls_map  # noqa: E402
+from vit_from_scratch.interpret import attention_maps, cls_map, relevance_map  # noqa: E402
 from vit_from_scratch.vit import ViT  # noqa: E402
 
 ROWS = [dict(epoch=e, train_loss=2 / e, valid_loss=2.2 / e, train_accuracy=0.5, valid_accuracy=0.4, lr=1e-3) for e in (1, 2)]
@@ -55,6 +55,9 @@ def test_every_readout(pool, registers):
     for array, tile in zip(drawn(figures["cls_attention"]), [found.mean(0), *found], strict=False):
         close(array, tile.numpy(), eps=1e-6)
     figure = visualize.plot_cls_attention(model, images[:1], weights=weights[:, :1])
+    asked = visualize.plot_relevance(model, images[:1], [3, 4])
+    for array, k in zip(drawn(asked), (3, 4), strict=True):
+        close(array, relevance_map(model, images[:1], k)[0].numpy(), eps=1e-6)
     said = [axis.get_xlabel() for axis in figure.axes[1:4]]
     equal(said, [f"max {tile.max():.1%}" for tile in [found.mean(0), *found]])
     bar = figure.axes[-1]

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Recording', 'record_attention', 'attention_maps', 'patch_map', 'cls_map', 'rollout', 'relevance_steps', 'Trace',
-           'trace', 'relevance', 'deletion_curve', 'curve_area', 'token_norms', 'logit_lens', 'readout_lens',
-           'swap_activations', 'swap_effects', 'tokens_to_turn', 'ablate_heads', 'mask_share', 'pointing_hits',
-           'pointing_score', 'pos_embed_similarity', 'pos_embed_norms', 'embedding_filters', 'attention_distance']
+           'trace', 'relevance', 'relevance_map', 'deletion_curve', 'curve_area', 'token_norms', 'logit_lens',
+           'readout_lens', 'swap_activations', 'swap_effects', 'tokens_to_turn', 'ablate_heads', 'mask_share',
+           'pointing_hits', 'pointing_score', 'pos_embed_similarity', 'pos_embed_norms', 'embedding_filters',
+           'attention_distance']
 
 # %% ../nbs/08_interpretation.ipynb #6b6ddf2a
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,10 +21,14 @@ from torch import Tensor, nn
 from .attention import MultiHeadAttention
 from .vit import ViT, evaluating
 
+_Classes = (
+    Tensor | Sequence[int] | int | None
+)  # one for each image, one for all, or predicted
+
 # %% ../nbs/08_interpretation.ipynb #63aa2d04
 def _attentions(model: nn.Module) -> list[MultiHeadAttention]:
     "The attention layers of a model, first block first"
-    found = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
+    found = [layer for layer in model.modules() if isinstance(layer, MultiHeadAttention)]
     if not found:
         raise ValueError(
             f"{type(model).__name__} has no attention blocks of this package: pass a ViT, "
@@ -55,7 +60,7 @@ def _prepare(model: nn.Module, images: Tensor) -> Tensor:
             f"images are {images.dtype}: normalise them first, "
             "for example with data.train.normalize(images)"
         )
-    brightest = 1.1 / min(getattr(model, "std", None) or [1])  # what white can become at most
+    brightest = 1.1 / min(getattr(model, "std", None) or [1])  # of a white pixel
     if not torch.isfinite(images).all() or images.abs().max() > max(50, brightest):
         raise ValueError(
             f"images reach {images.abs().max():.0f}, normalised ones stay within a few units: "
@@ -98,11 +103,13 @@ def record_attention(
     model: nn.Module,  # any model with `MultiHeadAttention` inside
     keep_graph: bool = False,  # differentiable weights, which keep every activation alive
 ) -> Iterator[Recording]:
-    "Record every block's attention (ViT paper, equation 6): `4·L·B·h·T²` bytes in float32."
+    "Record every block's attention (ViT paper, equation 6), `4·L·B·h·T²` bytes."
     attentions, recording = _attentions(model), Recording()
     before = [attention.observer for attention in attentions]
     try:
-        for index, (attention, previous) in enumerate(zip(attentions, before, strict=True)):
+        for index, (attention, previous) in enumerate(
+            zip(attentions, before, strict=True)
+        ):
             attention.observer = recording.observer(index, keep_graph, previous)
         yield recording
     finally:
@@ -149,10 +156,10 @@ def cls_map(
 
 # %% ../nbs/08_interpretation.ipynb #3e8312da
 def rollout(
-    weights: Sequence[Tensor] | Tensor,  # attention: L times `(B, h, T, T)`, first block first
+    weights: Sequence[Tensor] | Tensor,  # L times `(B, h, T, T)`, first block first
     fusion: str = "mean",  # how heads are joined: "mean" (the paper), "max" or "min"
     discard: float = 0.0,  # share of each row, its smallest weights, set to zero first
-) -> Tensor:  # `(B, T, T)`: how much of each input token is in each output token; rows sum to 1
+) -> Tensor:  # `(B, T, T)`: share of each input token in each output; rows sum to 1
     "Attention and skip connection through all blocks (Abnar & Zuidema 2020, section 3)."
     fuse = {"mean": torch.mean, "max": torch.amax, "min": torch.amin}.get(fusion)
     if fuse is None:
@@ -173,7 +180,7 @@ def relevance_steps(
     weights: Tensor,  # `(L, B, h, T, T)`
     gradients: Tensor,  # `(L, B, h, T, T)`, of the class's logit
 ) -> Tensor:  # `(L, B, T, T)`: the relevance after each block
-    "Positive part of gradient x attention, added up (Chefer et al. 2021, equations 5, 6)."
+    "Positive gradient x attention, added up (Chefer et al. 2021, equations 5, 6)."
     steps = (weights * gradients).clamp(min=0).mean(dim=2)
     result, matrices = torch.eye(weights.shape[-1], device=weights.device), []
     for step in steps:
@@ -184,7 +191,7 @@ def relevance_steps(
 # %% ../nbs/08_interpretation.ipynb #71d3c53f
 @dataclass
 class Trace:
-    "One forward and one backward pass: what the blocks saw, how the answer depends on it."
+    "One forward and one backward pass: what blocks saw, how the answer depends on it."
 
     logits: Tensor  # `(B, K)`
     classes: Tensor  # `(B,)`, the classes asked about
@@ -194,7 +201,7 @@ class Trace:
     token_gradients: Tensor  # `(L, B, T, D)`, of the classes' logits
 
 
-def _class_per_image(classes: Tensor | Sequence[int] | int | None, logits: Tensor) -> Tensor:
+def _class_per_image(classes: _Classes, logits: Tensor) -> Tensor:
     "One class per image: the given ones, or the predicted ones"
     batch, num_classes = logits.shape
     if classes is None:
@@ -212,12 +219,17 @@ def _class_per_image(classes: Tensor | Sequence[int] | int | None, logits: Tenso
 def trace(
     model: ViT,  # the model asked
     images: Tensor,  # `(B, C, H, W)`, normalised
-    classes: Tensor | Sequence[int] | int | None = None,  # per image or for all; None: predicted
+    classes: _Classes = None,  # one for each image or one for all; None: the predicted ones
 ) -> Trace:
     "Attention and block inputs, with the gradients of one logit per image."
     model, tokens = _vit(model), []
     recording = record_attention(model, keep_graph=True)
-    with evaluating(model), torch.inference_mode(False), torch.enable_grad(), recording as seen:
+    with (
+        evaluating(model),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        recording as seen,
+    ):
         x = model.embed(_prepare(model, images).detach().clone().requires_grad_())
         for block in model.blocks:
             tokens.append(x)
@@ -227,7 +239,10 @@ def trace(
         asked = logits.gather(1, classes[:, None]).sum()
         gradients = torch.autograd.grad(asked, [*seen.weights, *tokens])
     depth, tokens = len(model.blocks), torch.stack(tokens).detach()
-    weights, by_weight = torch.stack(seen.weights).detach(), torch.stack(gradients[:depth])
+    weights, by_weight = (
+        torch.stack(seen.weights).detach(),
+        torch.stack(gradients[:depth]),
+    )
     by_token = torch.stack(gradients[depth:])
     return Trace(logits.detach(), classes, weights, by_weight, tokens, by_token)
 
@@ -235,13 +250,23 @@ def trace(
 def relevance(
     model: ViT,  # the model asked
     images: Tensor,  # `(B, C, H, W)`, normalised
-    classes: Tensor | Sequence[int] | int | None = None,  # per image or for all; None: predicted
+    classes: _Classes = None,  # one for each image or one for all; None: the predicted ones
 ) -> Tensor:  # `(B, T, T)`: relevance of each input token for each output token
     "Class-specific relevance (Chefer et al. 2021, equations 5 and 6)."
     traced = trace(model, images, classes)
     return relevance_steps(traced.weights, traced.weight_gradients)[-1]
 
-# %% ../nbs/08_interpretation.ipynb #19a89f1e
+
+def relevance_map(
+    model: ViT,  # the model asked
+    images: Tensor,  # `(B, C, H, W)`, normalised
+    classes: _Classes = None,  # one for each image or one for all; None: predicted
+) -> Tensor:  # `(B, rows, columns)`
+    "Relevance of each patch for the answer, without the 1 that every token starts from."
+    matrix = relevance(model, images, classes)
+    return cls_map(matrix - torch.eye(matrix.shape[-1], device=matrix.device), model)
+
+# %% ../nbs/08_interpretation.ipynb #86f3a465
 def _highest(maps: Tensor, count: int, patch_size: int) -> Tensor:
     "Pixels `(B, 1, H, W)` bool of the `count` highest patches of each map"
     ranks = maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
@@ -254,7 +279,7 @@ def deletion_curve(
     model: ViT,  # the model asked
     images: Tensor,  # `(B, C, H, W)`, normalised
     maps: Tensor,  # `(B, rows, columns)`: the highest patch is covered first
-    classes: Tensor | Sequence[int] | int | None = None,  # per image or for all; None: predicted
+    classes: _Classes = None,  # one for each image or one for all; None: the predicted ones
     insert: bool = False,  # begin with everything covered, and uncover
     steps: int = 16,  # in how many steps all patches go
     fill: float = 0.0,  # what covers them; 0: the mean colour of normalised images
@@ -280,7 +305,7 @@ def curve_area(
 
 # %% ../nbs/08_interpretation.ipynb #bc5d78f5
 def _states(model: ViT, images: Tensor) -> Tensor:
-    "The residual stream `(L+1, B, T, D)`: what enters block 0, then what leaves each block"
+    "Residual stream `(L+1, B, T, D)`: what enters block 0, what leaves each block"
     model = _vit(model)
     with evaluating(model):
         states = [model.embed(_prepare(model, images))]
@@ -314,7 +339,7 @@ def readout_lens(
     "What the model would answer if it stopped after so many blocks."
     return model.forward_head(model.norm(_states(model, images)))
 
-# %% ../nbs/08_interpretation.ipynb #4932c5ee
+# %% ../nbs/08_interpretation.ipynb #8b2e48d1
 def _finish(model: ViT, tokens: Tensor, blocks_run: int) -> Tensor:
     "Logits from the residual stream after so many blocks"
     with evaluating(model):
@@ -327,28 +352,37 @@ def swap_activations(
     model: ViT,  # the model asked
     images: Tensor,  # `(B, C, H, W)`, normalised: these are answered
     donors: Tensor,  # `(B, C, H, W)`: these give their activations
-    blocks_run: int,  # where: after so many blocks; 0 is what enters the first, L what is read
+    blocks_run: int,  # after so many blocks; 0: before the first, L: what is read
     tokens: Sequence[int] | Tensor,  # whose: positions, or bool `(T,)` or `(B, T)`
 ) -> Tensor:  # `(B, K)`
     "Logits of images in which some tokens are another picture's (activation patching)."
     depth = len(_vit(model).blocks)
     if not 0 <= blocks_run <= depth:
-        raise ValueError(f"blocks_run={blocks_run} must lie between 0 and {depth}, the depth")
+        raise ValueError(
+            f"blocks_run={blocks_run} must lie between 0 and {depth}, the depth"
+        )
     own, other = (_states(model, x)[blocks_run] for x in (images, donors))
     chosen = torch.as_tensor(tokens, device=own.device)
     if chosen.dtype != torch.bool:
         if len(chosen) and not 0 <= chosen.min() <= chosen.max() < own.shape[1]:
             raise ValueError(f"tokens={tokens} must lie between 0 and {own.shape[1] - 1}")
-        chosen = torch.zeros(own.shape[1], device=own.device).index_fill(0, chosen.long(), 1) > 0
-    return _finish(model, other.where(chosen.expand(own.shape[:2])[..., None], own), blocks_run)
+        chosen = (
+            torch.zeros(own.shape[1], device=own.device).index_fill(0, chosen.long(), 1)
+            > 0
+        )
+    return _finish(
+        model, other.where(chosen.expand(own.shape[:2])[..., None], own), blocks_run
+    )
 
-# %% ../nbs/08_interpretation.ipynb #a9c08f37
+# %% ../nbs/08_interpretation.ipynb #9294e423
 def _pair(model: ViT, image: Tensor, donor: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    "Residual streams `(L+1, 2, T, D)` of two images, and the two answers, which must differ"
+    "Residual streams `(L+1, 2, T, D)` of two images, and their answers, which differ"
     states = _states(model, torch.stack([image, donor]))
     first, second = _finish(model, states[-1], len(model.blocks)).argmax(1).tolist()
     if first == second:
-        raise ValueError(f"both images are answered with class {first}: patching needs two answers")
+        raise ValueError(
+            f"both images are answered with class {first}: patching needs two answers"
+        )
     return states, (first, second)
 
 
@@ -367,7 +401,7 @@ def swap_effects(
         effects.append((margin[2:] - margin[0]) / (margin[1] - margin[0]))
     return torch.stack(effects)
 
-# %% ../nbs/08_interpretation.ipynb #36b6012c
+# %% ../nbs/08_interpretation.ipynb #f65486d8
 def tokens_to_turn(
     model: ViT,  # the model asked
     image: Tensor,  # `(C, H, W)`, normalised
@@ -380,13 +414,13 @@ def tokens_to_turn(
     found = []
     for blocks_run, ((own, other), row) in enumerate(zip(states, order, strict=True)):
         ranks = row.argsort(descending=True, stable=True).argsort()
-        swapped = other.where((ranks < counts)[..., None], own)  # one token more in every row
+        swapped = other.where((ranks < counts)[..., None], own)  # one more per row
         turned = _finish(model, swapped, blocks_run).argmax(1) == wanted
         found.append(int(turned.int().argmax()) + 1)
     return torch.tensor(found)
 
-# %% ../nbs/08_interpretation.ipynb #3b4d5fcf
-def _silencer(head: int, width: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor]]:
+# %% ../nbs/08_interpretation.ipynb #2382ff50
+def _silencer(head: int, width: int) -> Callable:
     "A hook that sets one head's part of the projection's input to zero"
 
     def silence(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
@@ -438,7 +472,7 @@ def pointing_hits(
     maps: Tensor,  # `(B, rows, columns)`: one number per patch
     masks: Tensor,  # `(B, H, W)` bool: where the object is
 ) -> Tensor:  # `(B,)` bool
-    "Whether each hottest patch's centre lies on the object (Zhang et al. 2016, section 4.1)."
+    "Whether the hottest patch's centre is on the object (Zhang et al. 2016, section 4.1)."
     if maps.ndim != 3 or masks.ndim != 3 or len(maps) != len(masks):
         raise ValueError(
             "wanted maps (B, rows, columns) and as many masks (B, H, W), "
@@ -488,22 +522,24 @@ def embedding_filters(
     model: ViT,  # any
     num: int = 28,  # how many, at most `min(D, C·P·P)`
 ) -> Tensor:  # `(num, C, P, P)`, unit length, most important first
-    "First principal components of the patch embedding's filters (ViT paper, figure 7 left)."
+    "Principal components of the patch embedding (ViT paper, figure 7 left)."
     filters = _vit(model).patch_embed.proj.weight.detach().float()
     most = min(len(filters), filters[0].numel())
     if not 1 <= num <= most:
-        raise ValueError(f"num={num}: this patch embedding has 1 to {most} principal components")
+        raise ValueError(
+            f"num={num}: this patch embedding has 1 to {most} principal components"
+        )
     flat = filters.flatten(1)
     components = torch.linalg.svd(flat - flat.mean(dim=0), full_matrices=False).Vh[:num]
     peak = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
-    return (components * peak.sign()).unflatten(1, filters.shape[1:])  # largest entry positive
+    return (components * peak.sign()).unflatten(1, filters.shape[1:])  # peak up
 
 # %% ../nbs/08_interpretation.ipynb #630fdfcd
 def attention_distance(
     weights: Sequence[Tensor] | Tensor,  # attention of the blocks: L times `(B, h, T, T)`
     grid_size: tuple[int, int],  # patches down and across
     patch_size: int,  # side `P` of a patch, in pixels
-    num_prefix: int = 1,  # class and register tokens, which have no place and are left out
+    num_prefix: int = 1,  # class and register tokens, which have no place
 ) -> Tensor:  # `(L, h)`, in pixels
     "How far each head looks, on average (ViT paper, figure 7 right and appendix D.7)."
     rows, columns = grid_size

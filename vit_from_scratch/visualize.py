@@ -33,13 +33,13 @@ from vit_from_scratch.interpret import (
     patch_map,
     pos_embed_norms,
     pos_embed_similarity,
-    relevance,
+    relevance_map,
     rollout,
 )
 from .vit import ViT, evaluating
 
 # %% ../nbs/09_visualization.ipynb #229a5e93
-STYLE = "vit_from_scratch.static.lesson"  # matplotlib's name of this package's style sheet
+STYLE = "vit_from_scratch.static.lesson"  # the package's style sheet
 
 
 def _house(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -84,10 +84,15 @@ def _pictures(images: Tensor, model: torch.nn.Module | None = None) -> np.ndarra
         )
     pixels = images.detach().cpu().float() / (255 if images.dtype == torch.uint8 else 1)
     if model is not None and getattr(model, "mean", None) is not None:
-        mean, std = (torch.as_tensor(v).float().view(-1, 1, 1) for v in (model.mean, model.std))
+        mean, std = (
+            torch.as_tensor(v).float().view(-1, 1, 1) for v in (model.mean, model.std)
+        )
         pixels = pixels * std + mean
     elif pixels.min() < -0.01 or pixels.max() > 1.01:
-        low, high = pixels.amin((1, 2, 3), keepdim=True), pixels.amax((1, 2, 3), keepdim=True)
+        low, high = (
+            pixels.amin((1, 2, 3), keepdim=True),
+            pixels.amax((1, 2, 3), keepdim=True),
+        )
         pixels = (pixels - low) / (high - low).clamp(min=1e-6)
     pixels = pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels[:, :3]
     return pixels.clamp(0, 1).permute(0, 2, 3, 1).numpy()
@@ -102,14 +107,18 @@ def _tile(axis: Axes, values: Tensor | np.ndarray, title: str = "", **settings):
 
 
 def _mosaic(axis: Axes, tiles: Tensor | np.ndarray, **settings):
-    "Tiles `(rows, columns, r, c)`, an empty cell between; returns what a colour bar needs"
+    "Tiles `(rows, columns, r, c)` with gaps; returns what a colour bar needs"
     rows, columns, height, width = tiles.shape
     margins = ((0, 0), (0, 0), (0, 1), (0, 1))
     spaced = np.pad(_array(tiles), margins, constant_values=np.nan).transpose(0, 2, 1, 3)
     sheet = spaced.reshape(rows * (height + 1), columns * (width + 1))[:-1, :-1]
     drawn = axis.imshow(np.ma.masked_invalid(sheet), **settings)
-    axis.set_xticks([c * (width + 1) + (width - 1) / 2 for c in range(columns)], range(columns))
-    axis.set_yticks([r * (height + 1) + (height - 1) / 2 for r in range(rows)], range(rows))
+    axis.set_xticks(
+        [c * (width + 1) + (width - 1) / 2 for c in range(columns)], range(columns)
+    )
+    axis.set_yticks(
+        [r * (height + 1) + (height - 1) / 2 for r in range(rows)], range(rows)
+    )
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     return drawn
@@ -120,9 +129,9 @@ def overlay(
     picture: np.ndarray,  # `(H, W, 3)` in [0, 1]
     values: Tensor | np.ndarray,  # `(rows, columns)`, one number per patch
     limit: float | None = None,  # top of the scale; None: the map's own largest value
-    opacity: float = 0.9,  # of the largest value; smaller ones let more of the image through
+    opacity: float = 0.9,  # of the largest value; smaller ones show more of the photo
 ):  # what a colour bar needs
-    "Patch map over its image in grey: every patch on its pixels, opacity follows the value."
+    "Patch map over its image in grey: opacity follows the value."
     height, width = picture.shape[:2]
     edges, values = (-0.5, width - 0.5, height - 0.5, -0.5), _array(values)
     limit = limit or values.max() or 1
@@ -136,13 +145,20 @@ def overlay(
 
 
 def _overlays(
-    figure: Figure, axes: np.ndarray, picture: np.ndarray, tiles: Tensor, label: str, even: float = 0
+    figure: Figure,
+    axes: np.ndarray,
+    picture: np.ndarray,
+    tiles: Tensor,
+    label: str,
+    even: float = 0,
 ) -> None:
-    "Maps of one image on one scale, their maxima below; the bar marks an even share, if there is one"
+    "Maps of one image on one scale, maxima below; the bar marks an even share"
     limit = max(tiles.max().item(), 4 * even) or 1
     for axis, tile in zip(axes[1:], tiles, strict=True):
         drawn, top = overlay(axis, picture, tile, limit), tile.max().item()
-        axis.set_xlabel(f"max {top:.1%}" if even else f"max {top:.2g}", fontsize=7, labelpad=2)
+        axis.set_xlabel(
+            f"max {top:.1%}" if even else f"max {top:.2g}", fontsize=7, labelpad=2
+        )
     bar = figure.colorbar(drawn, ax=axes, label=label, shrink=0.8)
     if even:
         zero = "0" if even > limit / 8 else ""
@@ -170,7 +186,9 @@ def plot_cls_attention(
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     number = block % len(weights)
-    figure.suptitle(f"attention of the readout in block {number}, weights sum to 1 over all tokens")
+    figure.suptitle(
+        f"attention of the readout in block {number}, weights sum to 1 over all tokens"
+    )
     return figure
 
 # %% ../nbs/09_visualization.ipynb #8336d0ef
@@ -179,7 +197,7 @@ def plot_attention_wall(
     model: ViT,  # whose attention
     images: Tensor,  # `(B, C, H, W)`, normalised; the first one is drawn
     token: int | None = None,  # the patch, counted from 0, that looks; None: the readout
-    own_scale: bool = False,  # each tile on its own scale: shows weak forms, hides how weak
+    own_scale: bool = False,  # each tile on its own scale: hides how weak it is
     weights: Tensor | None = None,  # `(L, B, h, T, T)`, recorded; None: record here
 ) -> Figure:
     "Every block (rows) and head (columns) of one image: where one token looks."
@@ -210,7 +228,9 @@ def plot_rollout(
     "Rollout, heads joined by mean, max and min (Abnar & Zuidema 2020, section 3)."
     weights = attention_maps(model, images) if weights is None else weights
     ways = "mean", "max", "min"
-    found = torch.stack([cls_map(rollout(weights, way, discard), model) for way in ways], dim=1)
+    found = torch.stack(
+        [cls_map(rollout(weights, way, discard), model) for way in ways], dim=1
+    )
     figure, axes = _figure(len(images), 4, 6.4, 1.55 * len(images) + 0.6)
     label, even = "share of the\nreadout's input", 1 / weights.shape[-1]
     for row, picture, tiles in zip(axes, _pictures(images, model), found, strict=True):
@@ -225,7 +245,9 @@ def plot_rollout(
 # %% ../nbs/09_visualization.ipynb #a92474d8
 def _class_names(model: ViT) -> list[str]:
     "The model's class names, or numbers where it has none"
-    return list(model.classes or [f"class {k}" for k in range(model.arguments["num_classes"])])
+    return list(
+        model.classes or [f"class {k}" for k in range(model.arguments["num_classes"])]
+    )
 
 
 @_house
@@ -234,15 +256,17 @@ def plot_relevance(
     images: Tensor,  # `(B, C, H, W)`, normalised
     classes: Sequence[int],  # the classes to ask about
 ) -> Figure:
-    "Relevance, a column per class, a scale per image (Chefer et al. 2021, equations 5, 6)."
+    "Relevance, a column per class (Chefer et al. 2021, equations 5, 6)."
     names, asked = _class_names(model), [int(k) for k in classes]
-    found = torch.stack([cls_map(relevance(model, images, k), model) for k in asked], dim=1)
+    found = torch.stack([relevance_map(model, images, k) for k in asked], dim=1)
     width, height = 1.5 * len(asked) + 2.4, 1.55 * len(images) + 0.6
     figure, axes = _figure(len(images), 1 + len(asked), width, height)
     for row, picture, tiles in zip(axes, _pictures(images, model), found, strict=True):
         _tile(row[0], picture)
         _overlays(figure, row, picture, tiles, "relevance")
-    for axis, title in zip(axes[0], ("image", *(f"{names[k]}?" for k in asked)), strict=True):
+    for axis, title in zip(
+        axes[0], ("image", *(f"{names[k]}?" for k in asked)), strict=True
+    ):
         axis.set_title(title, fontsize=9)
     figure.suptitle("what speaks for …")
     return figure
@@ -280,7 +304,7 @@ def plot_filters(
     model: ViT,  # any
     num: int = 28,  # how many principal components
 ) -> Figure:
-    "First components of the patch embedding, zero in the middle (ViT paper, figure 7 left)."
+    "First components of the patch embedding (ViT paper, figure 7 left)."
     filters = embedding_filters(model, num)
     limit, columns = filters.abs().max().item(), min(num, 14)
     rows = -(-num // columns)
@@ -289,7 +313,9 @@ def plot_filters(
         axis.set_axis_off()
     for axis, kernel in zip(axes.flat, filters, strict=False):
         colours = kernel.permute(1, 2, 0) if kernel.shape[0] == 3 else kernel.mean(0)
-        drawn = axis.imshow(_array(0.5 + 0.5 * colours / limit), vmin=0, vmax=1, cmap="gray")
+        drawn = axis.imshow(
+            _array(0.5 + 0.5 * colours / limit), vmin=0, vmax=1, cmap="gray"
+        )
     bar = figure.colorbar(drawn, ax=axes, ticks=(0, 0.5, 1), label="weight", shrink=0.8)
     bar.ax.set_yticklabels([f"{-limit:.2f}", "0", f"{limit:.2f}"])
     figure.suptitle(f"first {num} principal components of the patch embedding")
@@ -329,9 +355,9 @@ def plot_logit_lens(
     images: Tensor,  # `(B, C, H, W)`, normalised; the first one is drawn
     class_index: int | None = None,  # the class asked about; None: the predicted one
 ) -> Figure:
-    "Probability of one class for each patch and the readout, by block (nostalgebraist 2020)."
+    "One class's probability, patches and readout, by block (nostalgebraist 2020)."
     logits = logit_lens(model, images[:1])[:, 0]
-    answers = model.readout(logits)  # the head is linear: a mean of logits is the mean's logits
+    answers = model.readout(logits)  # the head is linear
     chosen = int(answers[-1].argmax()) if class_index is None else class_index
     found, steps = patch_map(logits.softmax(-1)[..., chosen], model), len(logits)
     widths = [1] * (steps + 1) + [1.8]
@@ -365,8 +391,16 @@ def _curves(
 
 # %% ../nbs/09_visualization.ipynb #aef4d8c4
 _PANELS = (  # title, columns of the history with their labels, settings of the axes
-    ("loss", {"train_loss": "training", "valid_loss": "validation"}, "cross-entropy (nats)"),
-    ("accuracy", {"train_accuracy": "training", "valid_accuracy": "validation"}, "share right"),
+    (
+        "loss",
+        {"train_loss": "training", "valid_loss": "validation"},
+        "cross-entropy (nats)",
+    ),
+    (
+        "accuracy",
+        {"train_accuracy": "training", "valid_accuracy": "validation"},
+        "share right",
+    ),
     (
         "validation, mean over classes",
         {"valid_precision": "precision", "valid_recall": "recall", "valid_f1": "F1"},
@@ -378,7 +412,7 @@ _PANELS = (  # title, columns of the history with their labels, settings of the 
 
 @_house
 def plot_history(
-    history,  # a training history with `.rows`, or the rows themselves: one dict per epoch
+    history,  # a history with `.rows`, or the rows: one dict per epoch
 ) -> Figure:
     "Loss, accuracy, precision, recall, F1 and learning rate of a run."
     rows = list(getattr(history, "rows", history))
@@ -398,7 +432,11 @@ def plot_confusion(
 ) -> Figure:
     "Confusion matrix: colour is the share of the true class; counts up to 20 classes."
     counts, given = _array(confusion), None if classes is None else len(classes)
-    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or given not in (None, len(counts)):
+    if (
+        counts.ndim != 2
+        or counts.shape[0] != counts.shape[1]
+        or given not in (None, len(counts))
+    ):
         raise ValueError(
             f"wanted a (K, K) matrix of counts and K names, got {counts.shape} and {given} names"
         )
@@ -406,7 +444,9 @@ def plot_confusion(
     names = list(classes) if classes is not None and few else "auto"
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     figure, axes = _figure(1, 1, 6.4 if few else 8, 5.2 if few else 7)
-    cells = dict(annot=counts.astype(int) if few else False, fmt="d", annot_kws={"fontsize": 8})
+    cells = dict(
+        annot=counts.astype(int) if few else False, fmt="d", annot_kws={"fontsize": 8}
+    )
     bar = {"label": "share of the true class", "shrink": 0.8}
     ticks = dict(xticklabels=names, yticklabels=names, square=True, cbar_kws=bar)
     sns.heatmap(shares, ax=axes[0, 0], vmin=0, vmax=1, cmap="cividis", **cells, **ticks)
@@ -435,7 +475,9 @@ def plot_predictions(
     figure, axes = _figure(rows, columns, 1.45 * columns, 1.75 * rows)
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, picture, row, label in zip(axes.flat, drawn, probabilities, labels, strict=False):
+    for axis, picture, row, label in zip(
+        axes.flat, drawn, probabilities, labels, strict=False
+    ):
         axis.set_axis_on()
         _tile(axis, picture)
         guess, said = int(row.argmax()), f"{classes[int(row.argmax())]} {row.max():.0%}"
@@ -478,10 +520,15 @@ def visible_draw(
     setting: str,  # a key of `AUGMENTATION_STEPS`
     seed: int = 0,  # the first draw tried
 ) -> int:  # a seed
-    "First draw whose strongest setting shows and whose weakest changes no more than that."
-    original, (weakest, *_, strongest) = images[0].float() / 255, 2 * AUGMENTATION_STEPS[setting]
+    "First draw whose strongest setting shows and whose weakest is no stronger."
+    original, (weakest, *_, strongest) = (
+        images[0].float() / 255,
+        2 * AUGMENTATION_STEPS[setting],
+    )
     for candidate in range(seed, seed + 50):
-        ends = (augmented(images, setting, end, candidate) for end in (weakest, strongest))
+        ends = (
+            augmented(images, setting, end, candidate) for end in (weakest, strongest)
+        )
         weak, strong = ((end - original).abs().mean() for end in ends)
         if strong > 0.05 and weak <= strong:
             return candidate
@@ -494,7 +541,10 @@ def plot_augmentations(
     seed: int = 0,  # the random draw
 ) -> Figure:
     "Every augmentation of the data module, from weak to strong, on one image."
-    rows, columns = len(AUGMENTATION_STEPS), 1 + max(map(len, AUGMENTATION_STEPS.values()))
+    rows, columns = (
+        len(AUGMENTATION_STEPS),
+        1 + max(map(len, AUGMENTATION_STEPS.values())),
+    )
     figure, axes = _figure(rows, columns, 1.3 * columns + 1.2, 1.45 * rows)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -517,7 +567,9 @@ def _answers(model, batches, limit: int) -> tuple[Tensor, Tensor]:
         for images, labels in batches:
             if labels.ndim == 2:  # mixed labels: the larger share
                 labels = labels.argmax(dim=1)
-            found.append((model(images.to(device)).float().softmax(-1).cpu(), labels.cpu()))
+            found.append(
+                (model(images.to(device)).float().softmax(-1).cpu(), labels.cpu())
+            )
             if sum(len(part) for _, part in found) >= limit:
                 break
     return tuple(torch.cat(column) for column in zip(*found, strict=True))
@@ -541,7 +593,9 @@ def data_figures(
     batches = _part(data)
     probabilities, labels = _answers(model, batches, limit)
     count = probabilities.shape[1]
-    classes = list(getattr(data, "classes", None) or getattr(model, "classes", None) or ())
+    classes = list(
+        getattr(data, "classes", None) or getattr(model, "classes", None) or ()
+    )
     classes += [f"class {k}" for k in range(len(classes), count)]
     cells = labels * count + probabilities.argmax(1)
     confusion = torch.bincount(cells, minlength=count**2).view(count, count)
@@ -579,9 +633,9 @@ def model_figures(
 
 # %% ../nbs/09_visualization.ipynb #80c741b5
 def run_figures(
-    progress,  # what `fit` passes to a callback: `.event .model .data .valid .history .run_dir .writer`
+    progress,  # what `fit` passes to a callback
 ) -> None:
-    "A callback for `fit`: at the end of a run, write its figures to `figures/` and to TensorBoard."
+    "Callback of `fit`: at the end, figures to `figures/` and TensorBoard."
     if progress.event != "end":
         return
     figures = {"history": plot_history(progress.history)} if progress.history.rows else {}
