@@ -13,7 +13,17 @@ import torch
 
 from vit_from_scratch.data import load_samples
 from vit_from_scratch.interpret import ablate_heads, attention_maps, logit_lens, relevance, rollout
-from vit_from_scratch.page import LIVE_PARTS, MODEL_PARTS, Snapshots, export_html, load_snapshots, model_script, pack_model, read_static, unpack_model
+from vit_from_scratch.page import (
+    LIVE_PARTS,
+    MODEL_PARTS,
+    Snapshots,
+    export_html,
+    load_snapshots,
+    model_script,
+    pack_model,
+    read_static,
+    unpack_model,
+)
 from vit_from_scratch.patch_embedding import patchify, unpatchify
 from vit_from_scratch.vit import ViT
 

@@ -16,7 +16,15 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from vit_from_scratch import cli
 from vit_from_scratch.batches import BatchCheck
 from vit_from_scratch.config import Config, ConfigError, preset, resolve, with_overrides, with_settings
-from vit_from_scratch.data import ImageData, ImageSet, StreamedSet, list_folder, load_data, number_groups, read_image, read_images, split_indices
+from vit_from_scratch.data import (
+    ImageData,
+    ImageSet,
+    load_data,
+    number_groups,
+    read_image,
+    read_images,
+    split_indices,
+)
 from vit_from_scratch.loaders import shrink
 from vit_from_scratch.train import evaluate, fit, predict
 from vit_from_scratch.vit import ViT
@@ -98,7 +106,7 @@ def test_what_is_clear_is_adapted(data):
 @pytest.mark.parametrize("data, words", [
     (DataLoader(Items(lambda i: (X[i], int(Y[i]), i)), batch_size=8), "3 parts"), (DataLoader(Items(lambda i: (X[i], "cat")), batch_size=8), "number the classes"),
     ((X, Y), "two arrays"), ("photos/", "load_data"), (None, "None"), (TensorDataset(X, Y), "single images"), (DataLoader(TensorDataset(X, Y), batch_size=None), "single images"),
-    ([X[:8]], "one tensor"), ([{"x": X, "z": Y}], "keys x, z"), (loader((X * 40).byte()), "torch.uint8"), (loader(((X - X.min()) * 30)), "as if they were not normalised"),
+    ([X[:8]], "one tensor"), ([{"x": X, "z": Y}], "keys x, z"), (loader((X * 40).byte()), "torch.uint8"), (loader((X - X.min()) * 30), "as if they were not normalised"),
     (loader(X, Y.float()), "regression"), (loader(X, torch.ones(32, 3).long()), "Several labels"), (loader(X, torch.full((32, 3), 0.5)), "sum to one"),
     (loader(X, torch.full((32, 2), 0.5)), "(B, 3)"), (loader(X, Y + 1), "0 to 2"), (loader(X, Y - 1), "0 to 2"), ([(X, Y[:5])], "32 images but 5 labels"),
 ])  # fmt: skip

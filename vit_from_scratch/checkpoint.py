@@ -6,9 +6,9 @@
 __all__ = ['MEMORIES', 'FORMAT', 'FORMAT_BEFORE', 'sync_folder', 'write_safely', 'remove_quietly', 'give_second_name',
            'make_folder', 'claim_folder', 'RunFolder', 'hold_folder', 'sealed', 'save_checkpoint', 'Position', 'Tally',
            'BestMark', 'Record', 'check_memories', 'shapes_of', 'check_arguments', 'Checkpoint', 'read_checkpoint',
-           'check_same_run', 'check_same_steps', 'to_plain', 'on_cpu', 'Metrics', 'make_meters', 'History', 'Run',
-           'read_test', 'load_run', 'read_newest', 'best_weights', 'find_resumed', 'Recorder', 'checkpoint_content',
-           'restore']
+           'check_same_run', 'check_same_steps', 'to_plain', 'on_cpu', 'Metrics', 'make_meters', 'read_meters',
+           'History', 'Run', 'read_test', 'load_run', 'read_newest', 'best_weights', 'find_resumed', 'Recorder',
+           'checkpoint_content', 'restore']
 
 # %% ../nbs/workshop/checkpoints.ipynb #c631bf0a
 import copy
@@ -30,7 +30,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
-from .batches import BatchCheck
+from .batches import BatchCheck, refuse_counts
 from .config import Config, ModelSettings, config_from_json, config_json, with_settings
 from .optim import explain_divergence, set_rates
 from .vit import ViT
@@ -569,6 +569,16 @@ def make_meters(
     })  # fmt: skip
     faults = nn.ModuleList(SumMetric(**count) for _ in BatchCheck.FAULTS)
     return nn.ModuleDict({"figures": meters, "loss": MeanMetric(**count), "faults": faults}).to(device)
+
+# %% ../nbs/workshop/checkpoints.ipynb #readmeters
+def read_meters(meters: nn.Module, check: BatchCheck) -> Metrics:
+    "What was measured; all processes hear what could not be, and none of it counts."
+    for meter, number in zip(meters["faults"], check.counts, strict=True):
+        meter.update(number)
+    refuse_counts([float(meter.compute()) for meter in meters["faults"]])
+    found = meters["figures"].compute()
+    confusion = found.pop("confusion").cpu()
+    return Metrics(float(meters["loss"].compute()), **{k: float(v) for k, v in found.items()}, confusion=confusion, num_images=int(confusion.sum()))
 
 # %% ../nbs/workshop/checkpoints.ipynb #d08a9008
 @dataclass

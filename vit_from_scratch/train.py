@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .callbacks import VALID, Callback, as_callbacks, opened
-from .checkpoint import History, Metrics, Recorder, find_resumed, make_meters, read_newest
+from .checkpoint import History, Metrics, Recorder, find_resumed, make_meters, read_meters, read_newest
 from .config import Config, with_settings
 from .data import ImageData
 from .hardware import World, agreed_precision, hold_signals, is_recording, join_world
@@ -34,33 +34,8 @@ from .optim import WeightAverage, make_optimizer, make_schedule, set_rates, smal
 from .vit import evaluating
 
 # %% ../nbs/07_training.ipynb #a861f198
-from .batches import BatchCheck, batches_of, check_parts, logits_of, refuse_counts
+from .batches import BatchCheck, answers, check_parts, logits_of, refuse_counts
 from .vit import ViT
-
-# %% ../nbs/07_training.ipynb #751c88dd
-def answers(
-    model: nn.Module,
-    batches: Iterable[Any],  # of images and labels
-    check: BatchCheck,  # takes them to its device
-    precision: torch.dtype = torch.float32,  # of the matrix products
-) -> Iterator[tuple[Tensor, Tensor]]:
-    "Logits in float32 and labels, batch by batch, on the device."
-    kind = next((p.dtype for p in model.parameters()), torch.float32)
-    for images, labels in (check.take(batch, model) for batch in batches_of(batches)):
-        with torch.autocast(images.device.type, precision, enabled=precision != torch.float32):
-            logits = logits_of(model(images.to(kind)), len(images)).float()
-        check.answers(logits)
-        yield logits, labels
-
-# %% ../nbs/07_training.ipynb #readmeters
-def read_meters(meters: nn.Module, check: BatchCheck) -> Metrics:
-    "What was measured; all processes hear what could not be, and none of it counts."
-    for meter, number in zip(meters["faults"], check.counts, strict=True):
-        meter.update(number)
-    refuse_counts([float(meter.compute()) for meter in meters["faults"]])
-    found = meters["figures"].compute()
-    confusion = found.pop("confusion").cpu()
-    return Metrics(float(meters["loss"].compute()), **{k: float(v) for k, v in found.items()}, confusion=confusion, num_images=int(confusion.sum()))
 
 # %% ../nbs/07_training.ipynb #d6b67032
 def evaluate(
