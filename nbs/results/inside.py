@@ -36,10 +36,10 @@ def find_orders(model, images, seed):
     twin = ViT(**model.arguments).eval()
     weights = interpret.attention_maps(model, images)
     return {
-        "relevance": interpret.cls_map(interpret.relevance(model, images), model),
+        "relevance": interpret.relevance_map(model, images),
         "rollout": interpret.cls_map(interpret.rollout(weights), model),
         "last block's attention": interpret.cls_map(weights[-1].mean(1), model),
-        "an untrained twin's relevance": interpret.cls_map(interpret.relevance(twin, images), twin),
+        "an untrained twin's relevance": interpret.relevance_map(twin, images),
         "random": torch.rand(len(images), *model.grid_size),
     }
 
