@@ -211,16 +211,18 @@ def evaluate_run(
     model, config = open_model(run)
     if part not in (None, "train", "valid", "test"):
         raise ConfigError(f"--part {ascii(part)[:60]}: choose train, valid or test")
-    from vit_from_scratch.hardware import pick_device
+    from vit_from_scratch.hardware import pick_device, pick_precision
     from vit_from_scratch.run import local_settings
     from vit_from_scratch.train import evaluate
 
+    trained_in = config.training.precision if config else "float32"
     own = dict(image_size=model.arguments["image_size"], mean=tuple(model.mean), std=tuple(model.std))
     config = with_overrides(with_settings(local_settings(config or preset_of(run)), **own), settings or [])
     device = pick_device(config.training.device)
     new = find_labelled(config, model.classes) if part is None and any(s.startswith("dataset.root=") for s in settings or []) else None
     images = open_part(config, part or "test", model.classes) if new is None else open_folder(new, model, config)
-    metrics = evaluate(model.to(device), images.with_settings(shuffle=False, augment=None, device=device), device)
+    precision = pick_precision("float32" if trained_in == "float16" and device.type != "cuda" else trained_in, device)
+    metrics = evaluate(model.to(device), images.with_settings(shuffle=False, augment=None, device=device), device, precision)
     typer.echo(describe_metrics(metrics, part or ("test" if new is None else "all")))
 
 # %% ../nbs/workshop/command_line.ipynb #0penf01d

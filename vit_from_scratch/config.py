@@ -154,7 +154,7 @@ class DatasetSettings(Section):
     limit: Count | None = setting(None, "at most so many images per part; none: all")
     mean: Channels | None = setting(None, "mean per channel, for images in [0, 1]; none: the data set's own")
     std: Channels | None = setting(None, "standard deviation per channel; none: the data set's own")
-    channels: Literal[1, 3, 4] | None = setting(None, "channels of images in files: 1 grey, 3 colours, 4 with opacity; none: 3")
+    channels: int | None = setting(None, "channels of images in files: 1 grey, 3 colours, 4 with opacity; none: 3", ge=1, le=4)
     shape: Literal["crop", "squash", "pad"] | None = setting(None, "how files meet the image size: cut, stretched, or whole with black edges; none: the data set's way")
     group_by: Text | None = setting(None, "images that stay on one side of a cut: a separator after the group in file names, or FILE.csv:COLUMN")
 

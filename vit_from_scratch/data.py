@@ -823,6 +823,8 @@ def load_data(
     group_by: str | None = None,  # images that stay on one side of a cut: a separator such as "_" after the group in file names, or FILE.csv:COLUMN
 ) -> ImageData:
     "Open a data set by name: training, validation and test part, checked and ready to be served."
+    if channels not in (None, *MODES):
+        raise ValueError(f"channels={channels}: files are read as 1 (grey), 3 (colours) or 4 channels (with opacity); other images come through a loader of your own")
     listings, classes = _open(name, Path(root).expanduser(), download, image_size, limit)
     if group_by is not None:
         listings["train"] = replace(listings["train"], groups=number_groups(listings["train"].items, group_by, Path(root).expanduser()))
