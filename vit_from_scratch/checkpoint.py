@@ -90,6 +90,7 @@ def give_second_name(
         return
     try:
         os.replace(temporary, path.with_name(name))
+        remove_quietly(temporary)  # renaming a file to another name of itself does nothing
     except OSError as error:
         remove_quietly(temporary)
         raise OSError(f"{path.with_name(name)} could not be written ({error.strerror}); the run stops, and what was saved before is intact") from None
