@@ -105,7 +105,7 @@ def _read_file(path: Path) -> tuple[dict, dict]:
         for key in ("model", "state_dict"):  # checkpoints keep the weights beside other things
             state = state[key] if isinstance(state.get(key), dict) else state
     except Exception as error:
-        raise ValueError(f"{path} is not a weights file that can be read safely (safetensors, or torch with weights only): {error}") from error
+        raise ValueError(f"{path} is not a weights file that can be read safely, without executing anything in it ({type(error).__name__}): give safetensors, or a state dict saved by torch.save") from None
     return state, {}
 
 # %% ../nbs/workshop/weights.ipynb #d4db5487
