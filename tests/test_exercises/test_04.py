@@ -62,7 +62,7 @@ def test_right_counts(answer):
 @pytest.mark.parametrize("answer, words", [
     (lambda D, r: (4 + 2 * r) * D**2, "biases and norms are missing"),
     (lambda D, r: (4 + 2 * r) * D**2 + (5 + r) * D, "the two LayerNorms are missing"),
-    (lambda D, r: (4 + 2 * r) * D**2 + (7 + r) * D, "one LayerNorm is missing"),
+    (lambda D, r: (4 + 2 * r) * D**2 + (7 + r) * D, "one LayerNorm, or the biases of both"),
     (lambda D, r: (4 + 2 * r) * D**2 + 4 * D, "the biases are missing"),
     (lambda D, r: (4 + 2 * r) * D**2 + (6 + r) * D, "queries, keys, values are missing"),
     (lambda D, r: (3 + 2 * r) * D**2 + (8 + r) * D, "projection is missing"),

@@ -27,6 +27,12 @@ def crop_in_place(images, offsets, padding):
     return images
 
 
+def unpadded(images, offsets, padding):  # a negative offset takes a window from the end
+    H, W = images.shape[2:]
+    windows = F.pad(images, (padding,) * 4).unfold(2, H, 1).unfold(3, W, 1)
+    return torch.stack([windows[k, :, i, j] for k, (i, j) in enumerate(offsets.tolist())])
+
+
 def square(images, offsets, padding):  # H and W exchanged: right on squares only
     H, W = images.shape[2:]
     framed = F.pad(images, (padding,) * 4)
@@ -51,6 +57,7 @@ def test_right_crops(answer):
     (lambda x, o, p: torch.stack([i.roll((-d).tolist(), (1, 2)) for i, d in zip(x, o, strict=True)]), "must be black"),
     (lambda x, o, p: x, "nothing has moved"),
     (lambda x, o, p: e.right_crop(x, o - p, p), "add the padding"),
+    (unpadded, "counts from the frame's end"),
     (lambda x, o, p: F.pad(x, (p,) * 4), "the shape should be"),
     (lambda x, o, p: e.right_crop(x, o[:, :1].expand_as(o), p), "the number at"),
     (lambda x, o, p: e.solution_crop(x, o.clamp(-2, 2), 2), "with 7 images of 1 x 5 x 9 and padding 3"),
