@@ -5,7 +5,7 @@ BIN := .venv/bin
 TORCH_CPU := --index-url https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help venv train test lab docs lint install-dev install-cpu install-gpu check-gpu gpu-report clean
+.PHONY: help venv train test lab docs course lint install-dev install-cpu install-gpu check-gpu gpu-report clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
@@ -40,6 +40,9 @@ lab: .venv/installed-dev  ## open the first lesson in JupyterLab
 
 docs: .venv/installed-dev  ## build the site into _build/site
 	$(BIN)/python docs/build.py
+
+course: .venv/installed-dev  ## the lessons for students and for teachers, into _build/course; LESSON=07: only that one
+	$(BIN)/python docs/course.py $(LESSON)
 
 lint: .venv/installed-dev  ## ruff over the library, the tests and the docs scripts
 	$(BIN)/ruff check vit_from_scratch tests docs setup.py

@@ -236,11 +236,11 @@ def test_explorers_live_in_jupyterlab(lesson):
         panel = shown("playground")
         expect(panel.get_by_role("button", name="Train", exact=True)).to_be_visible()
         tokens = panel.locator(".vfs-numbers dd").first
-        expect(tokens).to_have_text("17")
+        expect(tokens).to_have_text("65")
         heads = panel.locator('label:has(span:text-is("heads h")) input')
         heads.focus()
         heads.press("ArrowRight")
-        expect(panel.locator(".vfs-problem")).to_contain_text("num_heads=3")
+        expect(panel.locator(".vfs-problem")).to_contain_text("num_heads=6")
         expect(panel.get_by_role("button", name="Train", exact=True)).to_be_hidden()
         heads.press("ArrowLeft")
         epochs = panel.locator('label:has(span:text-is("epochs")) input')
@@ -257,8 +257,8 @@ def test_explorers_live_in_jupyterlab(lesson):
         panel.locator('button[data-run="2"]').click()
         opened = notebook.locator(".jp-OutputArea-output:has(.vfs-playground) .vfs-attention")
         opened.wait_for(timeout=1000 * PATIENCE)
-        patch(opened, 1, 1, 4)
-        expect(opened.locator(".vfs-readout").first).to_contain_text("Patch 5 (row 1, column 1)")
+        patch(opened, 1, 1, 8)
+        expect(opened.locator(".vfs-readout").first).to_contain_text("Patch 9 (row 1, column 1)")
 
         outside = [url for url in asked if not url.startswith((base, "data:", "blob:"))]
         assert outside == []

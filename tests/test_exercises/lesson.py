@@ -40,9 +40,9 @@ def used(node: ast.stmt) -> set[str]:
     return set(walk(symtable.symtable(ast.unparse(node), "cell", "exec")))
 
 
-def load(lesson: str, *names: str) -> SimpleNamespace:
+def load(lesson: str, *names: str, folder: Path = ROOT / "nbs") -> SimpleNamespace:
     "The named functions of a lesson, with nothing executed but what they are made of."
-    (path,) = (ROOT / "nbs").rglob(f"{lesson}*.ipynb")
+    (path,) = folder.rglob(f"{lesson}*.ipynb")
     body = statements(project.read_notebook(path))
     missing, needed = list(names), set()
     while missing:
