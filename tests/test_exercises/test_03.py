@@ -86,7 +86,7 @@ def seeded(x, p):
     (lambda x, p: x * (torch.rand(len(x), x.shape[1], 1) >= p) / (1 - p), "per token"),
     (lambda x, p: torch.nn.functional.dropout(x, p), "you decide per number"),
     (lambda x, p: x * (torch.rand(len(x), 1, 1) < p) / p, "you keep with probability p"),
-    (lambda x, p: x * (torch.rand(1) >= p) / (1 - p), "each by its own lot"),
+    (lambda x, p: x * (torch.rand(1) >= p) / (1 - p), "each sample by its own lot"),
     (lambda x, p: x * 0.0, "100% is dropped"),
     (lambda x, p: x * (torch.rand(len(x), 1, 1) >= 0.25) / 0.75, "with p = 0.6"),
     (lambda x, p: x, "0% is dropped"),
