@@ -73,13 +73,14 @@ function tourStops(lab, data) {
         if (state.head === "mean" || block.skipped) return [false, ""];
         const all = everyHead(lab),
           mine = sideways(lab.model, block.weights, state.head),
-          good = all.slice(0, 3).some(({ b, k }) => b === lab.block() && k === state.head);
+          rank = all.findIndex(({ b, k }) => b === lab.block() && k === state.head),
+          good = mine < 0 && rank < all.length / 5;
         const side =
           `in block ${lab.block()}, head ${state.head}, patches look ` +
           `${number(Math.abs(mine), 2)} patches to the ${mine < 0 ? "left" : "right"} on average`;
         return good
-          ? [true, `Yes: ${side}. Only two or fewer of the ${all.length} heads look further left.`]
-          : [false, `Not yet: ${side}. Others look further left.`];
+          ? [true, `Yes: ${side}. Of ${all.length} heads, ${rank} look further left on this picture.`]
+          : [false, `Not yet: ${side}. Of ${all.length} heads, ${rank} look further left.`];
       },
     },
     {
@@ -139,8 +140,8 @@ function tourStops(lab, data) {
               true,
               changedMind(lab)
                 ? `It now says ${said(lab)}: where a patch stands matters to this model.`
-                : `It still says ${said(lab)}: on this picture a bag of patches ` +
-                  `is enough. Shuffle again to see whether that was luck.`,
+                : `It still says ${said(lab)}, before ${percent(Math.max(...lab.before.probabilities))}. ` +
+                  `Shuffle again to see whether that was luck.`,
             ],
     },
     {
@@ -159,14 +160,14 @@ function tourStops(lab, data) {
   ];
   if (data.puzzle == null) return stops;
   const label = lab.label(data.puzzle),
-    setup = { ...FRESH, image: data.puzzle, token: null, block: null, head: "mean", method: "relevance" };
+    setup = { ...FRESH, image: data.puzzle, token: null, block: null, head: "mean", method: "relevance", tool: "hide" };
   stops.push({
     title: "A puzzle",
     setup,
     ask: () =>
       `The label of this picture is ${named(lab, label)}, and the model says ${named(lab, before(lab))}. ` +
-      `Why? The map shows which patches speak for ${named(lab, lab.about())}. ` +
-      `Hide some of them, and see what it says without.`,
+      `Why? The map shows which patches speak for what it says. ` +
+      `Hide some of them, look what it says without, and see under the pictures which class it nearly said.`,
     reply: () => {
       if (!lab.state.hidden.length) return [false, ""];
       if (!changedMind(lab)) return [false, `${lab.state.hidden.length} hidden: still ${said(lab)}.`];
