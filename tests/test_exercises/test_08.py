@@ -43,6 +43,7 @@ def test_right_rollouts(answer):
     (rolled(skip=0.0), "the skip connection is missing"),
     (rolled(divide=False), "rows no longer sum to 1"),
     (rolled(flip=True), "wrong order"),
+    (rolled(skip=0.0, flip=True), "no skip connection, and in the wrong order"),
     (rolled(shape=lambda x: x[:1]), "only the first image"),
     (rolled(head=lambda w: w.amax(1)), "is wrong"),
     (rolled(head=lambda w: w[:, 0]), "is wrong"),

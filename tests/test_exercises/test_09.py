@@ -66,7 +66,7 @@ def test_right_limits(answer):
     (limits(amount=lambda v: (0, v.mean())), "is wrong"),
     (limits(share=lambda v: (0, 100)), "is wrong"),
     (limits(difference=lambda v: (0, v.abs().max())), "is wrong"),
-    (lambda values, kind: (values.min(), values.max()), "is wrong"),
+    (lambda values, kind: (values.min(), values.max()), "smallest and largest value: an amount begins at 0"),
     (lambda values, kind: kind, "it stops with ValueError"),
     (limits(share=lambda v: 1), "it stops with TypeError"),
 ])  # fmt: skip
