@@ -200,7 +200,7 @@ def plot_attention_wall(
     own_scale: bool = False,  # each tile on its own scale: hides how weak it is
     weights: Tensor | None = None,  # `(L, B, h, T, T)`, recorded; None: record here
 ) -> Figure:
-    "Every block (rows) and head (columns) of one image: where one token looks."
+    "Every block (columns) and head (rows) of one image, as the explorers have them: where one token looks."
     weights = (attention_maps(model, images[:1]) if weights is None else weights)[:, 0]
     if token is None:
         found, looker = cls_map(weights, model), "the readout"
@@ -208,11 +208,11 @@ def plot_attention_wall(
         row = weights[..., model.num_prefix_tokens + token, :]
         found, looker = patch_map(row, model), f"patch {token}"
     depth, heads, rows, columns = found.shape
-    figure, axes = _figure(1, 1, 1.0 * heads + 1.8, 1.0 * depth * rows / columns + 0.9)
+    figure, axes = _figure(1, 1, 1.0 * depth + 1.8, 1.0 * heads * rows / columns + 0.9)
     if own_scale:
         found = found / found.amax(dim=(2, 3), keepdim=True)
-    drawn = _mosaic(axes[0, 0], found, vmin=0, vmax=found.max().item())
-    axes[0, 0].set(xlabel="head", ylabel="block", title=f"{looker} looks at …")
+    drawn = _mosaic(axes[0, 0], found.transpose(0, 1), vmin=0, vmax=found.max().item())
+    axes[0, 0].set(xlabel="block", ylabel="head", title=f"{looker} looks at …")
     label = "share of each tile's largest weight" if own_scale else "attention weight"
     figure.colorbar(drawn, label=label, shrink=0.8)
     return figure
