@@ -55,7 +55,7 @@ def test_recorded_steps_train_like_ordinary_ones(algorithm, monkeypatch):
     data, settings = small_data(), dict(SETTINGS, algorithm=algorithm, precision="float32", flip=True, mixup=0.2, ema=0.9)
     monkeypatch.setattr(torch, "compile", lambda module: module)  # graphs alone: their numbers are the same ones
     recorded = fit(small_model(), data, compile=True, **settings)
-    monkeypatch.setattr("vit_from_scratch.train.record_steps", lambda state: None)
+    monkeypatch.setattr("vit_from_scratch.train.record_steps", lambda *_: None)
     plain = fit(small_model(), data, compile=True, **settings)
     assert torch.allclose(*(torch.tensor([loss for _, loss, _ in run.steps]) for run in (recorded, plain)), atol=1e-4)
 

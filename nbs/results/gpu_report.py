@@ -45,7 +45,7 @@ def measure_training(preset, warm, count, device, mode=None, attention=None, **s
     if mode == "eager":
         settings["compile"] = False
     if mode == "compiled, not recorded":
-        train.record_steps = lambda state: None
+        train.record_steps = lambda *_: None
     recipe = config.with_settings(config.preset(preset), **{"epochs": 1000, "device": device, **settings})
     data = noise((warm + count + 1) * recipe.training.batch_size, device)
     arguments = recipe.model.model_dump(exclude={"init_from", "init_new_head", "init_resize"})
