@@ -11,7 +11,7 @@ LITERAL = {"pre", "code", "script", "style", "svg", "textarea", "dt"}  # where s
 SYNTAX = {
     "a table that is still raw pipes": r"^\|",
     "a directive": r"(?:^|\s)\.\. [\w-]+::|^:{3,}|^`{3}",
-    "a role": r":[a-z]+:(?:`|$|\s)|\{[\w:]+\}`",
+    "a role": r":[a-z]+:(?:`|$|\s|…)|\{[\w:]+\}`",
     "emphasis": r"\*\*",
     "a formula": r"\$",
     "a heading": r"^#{1,6} ",
