@@ -23,7 +23,7 @@ _SCHEDULED = dict(schedule="linear", warmup_epochs=0.7, lr=2e-3)
 ROWS = {  # one part more from line to line: settings, and the decay of the average
     "AdamW, constant rate 0.001": (dict(schedule="constant", warmup_epochs=0, lr=1e-3), None),
     "AdamW, constant rate 0.002": (dict(schedule="constant", warmup_epochs=0, lr=2e-3), None),
-    "+ decay to zero": (dict(schedule="linear", warmup_epochs=0, lr=2e-3), None),
+    "+ rate falls to zero": (dict(schedule="linear", warmup_epochs=0, lr=2e-3), None),
     "+ warm-up": (_SCHEDULED, None),
     "+ clipping at 1": (_SCHEDULED | dict(grad_clip=1.0), None),
     "+ average (0.98)": (_SCHEDULED | dict(grad_clip=1.0), 0.98),
