@@ -4,7 +4,7 @@
 
 Every measurement is a process of its own; contestants take turns, round by round, so that a slow minute of the machine
 hits all of them. Same architecture (class token, 65 tokens, 1.6 million parameters), batch, data, optimizer and threads;
-each in its best precision (bfloat16 where the processor has matrix units for it, else float32), and in float32.
+each in the faster number format, as measured on this machine, and in float32.
 The notebook beside this file reads the figures and draws them.
 """
 
