@@ -40,8 +40,9 @@ MAY_IMPORT = {  # module: those that it may import, and with them all that these
     "doctor": ("train", "data", "vit"),
     "museum": ("train",),
     "run": ("page", "doctor", "visualize", "estimate", "train"),
+    "speedrun": ("run",),
     "explore": ("run",),
-    "cli": ("run",),
+    "cli": ("run", "speedrun"),
 }
 LAZILY = {"vit": {"weights"}}  # old names that are looked up in a module above
 DRAWING = {"matplotlib", "seaborn", "plotly", "ipywidgets", "anywidget", "IPython"}

@@ -6,7 +6,8 @@
 __all__ = ['app', 'Settings', 'RunPath', 'main', 'train', 'run_training', 'describe_result', 'describe_metrics', 'open_model',
            'evaluate_run', 'find_labelled', 'reading_of', 'open_folder', 'open_part', 'preset_of', 'predict_images',
            'name_classes', 'draw_attention', 'predict_files', 'write_predictions', 'export_run', 'write_onnx',
-           'write_page', 'unseen_pictures', 'list_presets', 'show_info', 'check_training', 'examine_training']
+           'write_page', 'unseen_pictures', 'list_presets', 'show_info', 'check_training', 'examine_training',
+           'time_training']
 
 # %% ../nbs/workshop/command_line.ipynb #9f87949b
 import contextlib
@@ -560,6 +561,33 @@ def examine_training(
     typer.echo(str(found))
     if found:
         raise typer.Exit(1)
+
+# %% ../nbs/workshop/command_line.ipynb #0086f1f3
+@app.command("speedrun")
+def time_training(
+    preset: Annotated[str | None, typer.Option(metavar="NAME", help="Where to start. [default: cifar10-gpu with CUDA, else cifar10-sprint]")] = None,
+    settings: Settings = None,
+    mark: Annotated[list[float] | None, typer.Option(min=0, max=1, help="An accuracy to wait for; repeat it for more. [default: 0.8, 0.8547, 0.9, 0.9358]")] = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the record goes, under a name of its own.")] = Path("speedruns"),
+) -> None:
+    """Train once, and say after how many seconds validation has reached each mark.
+
+    The clock starts before the first step and runs through compiling and validation. The test part is opened once, at the end.
+    """
+    import json
+
+    from vit_from_scratch.hardware import pick_device
+    from vit_from_scratch.speedrun import MARKS, speedrun
+
+    if preset is None:
+        asked = with_overrides(Config(), settings or []).training.device
+        preset = "cifar10-gpu" if pick_device(asked).type == "cuda" else "cifar10-sprint"
+    path = speedrun(resolve(preset, settings or []), out, mark or MARKS, say=_say)
+    record = json.loads(path.read_text(encoding="utf-8"))
+    rows = [[f"{float(m):.2%}", found["seconds"], found["cpu_seconds"], found["epoch"]] for m, found in record["marks"].items()]
+    typer.echo(_table([["mark", "seconds", "CPU seconds", "epoch"], *rows]) if rows else "no mark was reached")
+    test = "" if record["test_accuracy"] is None else f", test {record['test_accuracy']:.2%}"
+    typer.echo(f"validation {record['valid_accuracy']:.2%} in epoch {record['best_epoch']}{test}\nrecord: {path}")
 
 # %% ../nbs/workshop/command_line.ipynb #f1060c5d
 #| eval: false
