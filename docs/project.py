@@ -12,7 +12,7 @@ NOTEBOOKS, PACKAGE = ROOT / "nbs", ROOT / "vit_from_scratch"
 EXECUTED, SITE = ROOT / "_build" / "executed", ROOT / "_build" / "site"
 WORKSHOP = (  # in the order of the menu
     "settings", "shapes", "ladder", "datasets", "batches", "weights", "hardware", "loaders", "checkpoints", "callbacks",
-    "estimates", "runs", "speedrun", "page", "explorers", "doctor", "command_line", "attention_options", "exercises",
+    "estimates", "runs", "stopwatch", "page", "explorers", "doctor", "command_line", "attention_options", "exercises",
 )  # fmt: skip
 
 
