@@ -29,7 +29,7 @@ install-dev: .venv/installed-dev  ## the same with everything that tests and doc
 train: .venv/installed  ## train a ViT on the built-in images and say where the results are
 	$(BIN)/vit train --preset shapes
 
-test: .venv/installed-dev lint  ## everything that CI checks: lint, lessons, docs, wheel, tests
+test: .venv/installed-dev lint  ## everything that CI checks: lint, lessons, docs, wheel, tests; BFLOAT16=yes or no: as on a CPU where that format pays, or not
 	$(BIN)/python tests/run_lessons.py
 	$(BIN)/python docs/build.py
 	$(BIN)/python tests/check_wheel.py

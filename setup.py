@@ -9,7 +9,7 @@ config = ConfigParser(delimiters=["="])
 config.read(here / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
 
-extras = {"dev": settings["dev_requirements"].split(), "docs": settings["docs_requirements"].split()}
+extras = {name: settings[f"{name}_requirements"].split() for name in ("dev", "docs", "hub")}
 links = {"Source": settings["git_url"], "Documentation": settings["doc_host"] + settings["doc_baseurl"]}
 
 setup(

@@ -32,12 +32,32 @@ def lesson_places(names: tuple[str, ...] = TAUGHT) -> dict[str, str]:
 
 
 @torch.no_grad()
-def choose_pictures(model, samples) -> tuple[int, int | None]:
-    "The photograph whose right answer is given most surely, and that whose wrong answer is, if there is one."
-    sure, answer = model(samples.normalize(samples.images)).softmax(dim=1).max(dim=1)
-    right = answer == samples.labels
-    first = int(sure.masked_fill(~right, 0).argmax())
-    return first, None if right.all() else int(sure.masked_fill(right, 0).argmax())
+def choose_pictures(model, samples) -> tuple[int, int]:
+    "The photograph whose right answer is given most surely, and that whose right answer the model believes least."
+    probabilities = model(samples.normalize(samples.images)).softmax(dim=1)
+    truth = probabilities.gather(1, samples.labels[:, None])[:, 0]
+    return int(truth.argmax()), int(truth.argmin())
+
+
+# The second of them is a cat's head before the sky. Patches by eye, numbered row by row.
+HEAD = (6, 13, 14, 18, 19, 20, 21, 22, 23, 27, 28, 29, 30, 31, 35, 36, 37, 38)
+SKY = (1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 15, 17, 25, 26, 34)
+
+
+@torch.no_grad()
+def puzzle_of(model, samples, index: int) -> dict:
+    "The wrong answer with three explanations, each a test that the reader makes."
+    elsewhere = [n for n in range(model.patch_embed.num_patches) if n not in HEAD]
+    tests = [
+        {"belief": "The sky: birds fly, so blue around something means bird.", "act": "Hide the sky", "hidden": SKY, "because": "So the blue behind the head decides."},
+        {"belief": "The head itself: what it sees there speaks for bird.", "act": "Hide the head", "hidden": HEAD,
+         "because": "So the mistake sits in the head: what the model finds there speaks for bird, and hardly anything for cat."},
+        {"belief": "No place in particular: hide enough anywhere, and it changes its mind.", "act": f"Hide {len(HEAD)} other patches", "from": elsewhere, "number": len(HEAD),
+         "because": "So any loss of that size would do."},
+    ]  # fmt: skip
+    more = {"question": "Is the head enough?", "act": "Show only the head", "hidden": elsewhere, "because": "Yet the head alone is not enough; it needs what is around it."}
+    says = int(model(samples.normalize(samples.images[index : index + 1])).argmax())
+    return {"image": index, "says": says, "label": int(samples.labels[index]), "tests": tests, "more": more}
 
 
 def write_scripts(
@@ -47,7 +67,7 @@ def write_scripts(
     packed, samples = pack_model(from_shipped(MODEL), "int8"), load_samples(MODEL)
     model = unpack_model(packed)
     first, puzzle = choose_pictures(model, samples)
-    known = {"title": "A Vision Transformer in this page", "names": ["trained", "untrained"], "first": first, "puzzle": puzzle, "lessons": lesson_places()}
+    known = {"title": "A Vision Transformer in this page", "names": ["trained", "untrained"], "first": first, "puzzle": puzzle_of(model, samples, puzzle), "lessons": lesson_places()}
     pictures = {"images": pack_images(model, samples.images, samples.labels)}
     folder.mkdir(parents=True, exist_ok=True)
     files = {
@@ -67,7 +87,7 @@ def write_training(folder: Path) -> None:
     run, data = load_snapshots(project.PACKAGE / "recorded" / "shapes_training.safetensors"), load_data("shapes", limit=1000)
     last = unpack_model(run.models[-1])
     page = {"title": "A Vision Transformer learns", "names": run.names(), "models": run.models, "training": {"first": 0} | run.curve(), "lessons": lesson_places()}
-    page |= {"images": pack_images(last, data.valid.images[:40], data.valid.labels[:40]), "model": len(run.models) - 1, "open": "Over training"}
+    page |= {"images": pack_images(last, data.valid.images[:40], data.valid.labels[:40]), "model": len(run.models) - 1, "tab": 3}
     (folder / "training.js").write_text(f"globalThis.VIT_TRAINING = {as_json(page)};\n", encoding="utf-8")
 
 

@@ -5,7 +5,7 @@
     python tests/run_lessons.py --no-run    only the checks that execute nothing
 
 The executed copies land in `_build/executed`, where the documentation finds them. The first failure ends the run with
-the name of the notebook and the cell.
+the name of the notebook and the cell. BFLOAT16=yes or no in the environment forces the answer to whether that format pays here.
 """
 import argparse
 import json
@@ -77,8 +77,9 @@ def execute(path: Path) -> None:
 def run_all(paths: list[Path], jobs: int) -> dict[str, float]:
     "Execute notebooks, `jobs` at a time, each in a process of its own; seconds by name."
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    places = [str(ROOT), *([str(ROOT / "tests" / "forced")] if os.environ.get("BFLOAT16") else [])]
     environment = {
-        **os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT), "JUPYTER_PREFER_ENV_PATH": "1", "IN_TEST": "1",
+        **os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": os.pathsep.join(places), "JUPYTER_PREFER_ENV_PATH": "1", "IN_TEST": "1",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }  # fmt: skip
     subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], env=environment, stderr=subprocess.DEVNULL, check=True)  # builds its font cache once, out of sight
@@ -170,7 +171,8 @@ def main() -> None:
             cells, tests = map(sum, zip(*counts, strict=True))
             if not partial:
                 (project.EXECUTED / "record.json").write_text(json.dumps({"hash": fingerprint, "seconds": seconds, "cells": cells, "tests": tests}, indent=1))
-            print(f"{len(copies)} notebooks, {cells} cells and {tests} tests in them passed in {time.perf_counter() - start:.0f} s", flush=True)
+            forced = f", bfloat16 forced: {os.environ['BFLOAT16']}" if os.environ.get("BFLOAT16") else ""
+            print(f"{len(copies)} notebooks, {cells} cells and {tests} tests in them passed in {time.perf_counter() - start:.0f} s{forced}", flush=True)
     except Failure as failure:
         raise SystemExit(str(failure)) from None
 

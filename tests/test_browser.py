@@ -500,3 +500,81 @@ def test_a_phone_is_wide_enough(tmp_path):
             small = page.locator(".vfs").evaluate("root => [...root.querySelectorAll('button, input, select')].map(n => [n, n.getBoundingClientRect()]).filter(([n, b]) => n.offsetParent && b.width > 2 && Math.min(b.width, b.height) < 23.9).map(([n, b]) => n.outerHTML.slice(0, 80) + b.width + ' x ' + b.height)")
             assert small == [], "too small for a finger"
         assert errors == []
+
+
+# ---------------------------------------------------------------- the model in the page, beside a kernel
+FAKE_KERNEL = """
+class FakeKernel {  // the widget's model: it answers a ping and hands out the parts, and keeps what it was asked
+  constructor(state, parts) { Object.assign(this, { state, parts, listeners: {}, sent: [] }); }
+  get(key) { return this.state[key]; }
+  set(key, value) { if (this.state[key] !== value) { this.state[key] = value; (this.listeners[`change:${key}`] ?? []).forEach((f) => f()); } }
+  on(name, f) { (this.listeners[name] ??= []).push(f); }
+  off() {}
+  save_changes() {}
+  send(message) {
+    this.sent.push(message.type);
+    const tell = (content, buffers) => setTimeout(() => this.listeners["msg:custom"].forEach((f) => f(content, buffers)));
+    if (message.type === "ping") tell({ type: "pong" }, []);
+    if (message.type === "model") { const { known, data } = this.parts[message.part]; tell(known, [new DataView(bytes({ $b64: data }).buffer)]); }
+  }
+}
+globalThis.kernel = new FakeKernel(STATE, PARTS);
+globalThis.framesOf = (parts) => localFrames({ ...parts.at(-1).known, bytes: joinBytes(parts.map(({ data }) => bytes({ $b64: data }))) });
+render({ model: kernel, el: document.body });
+"""
+
+
+def test_a_small_model_answers_in_the_page_without_its_kernel(tmp_path, monkeypatch):
+    import base64
+
+    import torch
+    from playwright.sync_api import expect
+
+    from vit_from_scratch.explore import AttentionExplorer, ModelParts, _as_json
+    from vit_from_scratch.interpret import ablate_heads, attention_maps, relevance
+
+    model, images, labels = an_averaging_model()
+    monkeypatch.setattr(ModelParts, "PART", 60_000)
+    explorer, parts = AttentionExplorer(model, images, labels=labels), []
+    monkeypatch.setattr(explorer, "send", lambda known, buffers: parts.append({"known": known, "data": base64.b64encode(buffers[0]).decode()}))
+    state = explorer.get_state()
+    for part in range(4):
+        explorer.answer({"type": "model", "part": part}, [])
+    assert [part["known"]["parts"] for part in parts] == [4] * 4 and explorer.page_computes
+    code = explorer._esm + FAKE_KERNEL.replace("STATE", _as_json({k: v for k, v in state.items() if not k.startswith("_") and k != "layout"})).replace("PARTS", json.dumps(parts))
+    (tmp_path / "lab.html").write_text(f'<!doctype html><meta charset="utf-8"><style>{explorer._css}</style><body><script type="module">{code}</script>')
+
+    @torch.no_grad()
+    def answers(index, off=()):
+        with ablate_heads(model, off):
+            return model(explorer.shelf.one(index))[0].softmax(0)
+
+    with browser(viewport={"width": 1000, "height": 1000}) as (page, _, errors):
+        page.goto((tmp_path / "lab.html").as_uri())
+        view, bars = page.locator(".vfs-attention"), page.locator(".vfs-right > .vfs-bars .vfs-bar")
+        until(lambda: page.evaluate("kernel.sent.filter((type) => type === 'model').length") == 4, "the model does not come")
+        page.wait_for_timeout(300)
+
+        def says(p) -> bool:
+            best = int(p.argmax())
+            first = bars.first.inner_text()
+            return first.startswith(f"class {best}") and f"{100 * p[best]:.1f} %" in first
+
+        view.locator(".vfs-thumbs button").nth(2).click()
+        until(lambda: says(answers(2)), "another picture")
+        view.get_by_label("a click switches the head off").check()
+        view.locator(".vfs-wall-grid button").nth(1).click()  # block 1, head 0
+        until(lambda: says(answers(2, [(1, 0)])), "a head off")
+        expect(view.locator("h4").first).to_contain_text("1 head off")
+        view.get_by_label("Show").select_option("relevance")
+        view.locator("label:has(span:text-is('Class')) select").select_option("5")
+        with ablate_heads(model, [(1, 0)]):
+            matrix = relevance(model, explorer.shelf.one(2), 5)[0] - torch.eye(16)
+        expect(view.locator(".vfs-readout").first).to_contain_text(f"leaned most on patch {int(matrix.clamp(min=0).mean(0).argmax())}")
+        assert set(page.evaluate("kernel.sent")) == {"ping", "model"}, "Python was asked"
+        found = page.evaluate("parts => framesOf(parts).frame(1, []).then((f) => ({ attention: [...f.attention], prob: [...f.lens.prob], shown: f.probabilities }))", parts)
+        weights = attention_maps(model, explorer.shelf.one(1))[:, 0]
+        assert (torch.tensor(found["attention"]).view(weights.shape) - weights).abs().max() < 1e-5
+        assert all(abs(p - answers(1)[k]) < 1e-5 for k, p in found["shown"])
+        assert (torch.tensor(found["prob"]).view(4, 17, 12)[-1, -1] - answers(1)).abs().max() < 1e-5  # the lens ends in the answer
+        assert errors == []

@@ -9,7 +9,7 @@ from torch import nn
 
 from vit_from_scratch.config import Config, preset, with_settings
 from vit_from_scratch.data import ImageSet, load_data
-from vit_from_scratch.doctor import Diagnosis, diagnose
+from vit_from_scratch.doctor import _SAYINGS, Diagnosis, diagnose
 from vit_from_scratch.museum import BlocksInAList, ClassTokenLast, NoPositions, PlainViT
 from vit_from_scratch.vit import ViT
 
@@ -110,46 +110,55 @@ def raw(part: ImageSet) -> ImageSet:
     return part.with_settings(mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
-FAULTS = {  # name: model, data, settings, organ, a word of the finding
-    "a pixel that is not a number": (vit, lambda: batches(one_broken_pixel), None, "pixels", "NaN"),
-    "one image for all": (vit, lambda: batches(lambda x, y: (torch.zeros_like(x), y)), None, "pixels", "copies"),
-    "pixels from 0 to 255": (vit, lambda: with_train(mean=(0.0,) * 3, std=(1 / 255,) * 3).train, None, "pixels", "0 to 255"),
-    "pixels from 0 to 1": (vit, lambda: raw(shapes().train), None, "pixels", "raw"),
-    "validation not normalised": (vit, lambda: with_valid(mean=(0.0,) * 3, std=(1.0,) * 3), None, "pixels", "Validation images have mean"),
-    "training images in validation": (vit, leaky, None, "pixels", "training images too"),
-    "images of another size": (lambda: vit(image_size=64), shapes, None, "pixels", "refuses"),
-    "labels from 1": (vit, lambda: batches(lambda x, y: (x, y + 1)), None, "labels", "run from 1 to 10"),
-    "one label for all": (vit, lambda: with_train(labels=torch.zeros_like(shapes().train.labels)), None, "labels", "All 1200 labels"),
-    "60 % of one class": (vit, one_class_mostly, None, "labels", "60%"),
-    "labels shuffled": (vit, lambda: with_train(labels=shuffled(shapes().train.labels)), None, "labels", "unrelated"),
-    "labels one image late": (vit, lambda: with_train(labels=shapes().train.labels.roll(1)), None, "labels", "previous one"),
-    "labels one image early": (vit, lambda: with_train(labels=shapes().train.labels.roll(-1)), None, "labels", "next one"),
-    "validation classes count from elsewhere": (vit, lambda: with_valid(labels=(shapes().valid.labels + 3) % 10), None, "labels", "plus 3"),
-    "softmax in the model": (lambda: Changed(lambda z: z.softmax(1)), shapes, None, "logits", "probabilities already"),
-    "a head drawn too large": (big_head, shapes, None, "logits", "sure of wrong answers"),
-    "dropout that ignores the mode": (lambda: Changed(lambda z: F.dropout(z, 0.5)), shapes, None, "logits", "asked twice"),
-    "blocks in a list": (lambda: BlocksInAList(num_classes=10), shapes, None, "widths", "plain list"),
-    "24 heads of 2 channels": (lambda: vit(num_heads=24), shapes, None, "widths", "2 wide"),
-    "1000 outputs for 10 classes": (lambda: vit(num_classes=1000), shapes, None, "widths", "1000 outputs"),
-    "dropout of 0.9": (lambda: vit(dropout=0.9), shapes, None, "widths", "Dropout"),
-    "nothing to train": (frozen, shapes, None, "gradients", "No parameter"),
-    "logits that are detached": (lambda: Changed(inner=vit(), before=lambda x: x, after=lambda z: z.detach() + torch.zeros(10, requires_grad=True)), shapes, None, "gradients", "No gradient ever reaches"),
-    "positions that nobody adds": (lambda: NoPositions(num_classes=10), shapes, None, "gradients", "1 of 32 parameters: pos_embed"),
-    "eight sigmoids without a road": (Sigmoids, shapes, None, "gradients", "first block"),
-    "a run of a few steps": (vit, shapes, plan(batch_size=1200, epochs=3), "plan", "takes 3 steps"),
-    "weight decay of 50": (vit, shapes, plan(weight_decay=50.0, algorithm="adamw"), "plan", "Weight decay"),
+FAULTS = {  # name: model, data, settings, name of the finding, a word of it
+    "a pixel that is not a number": (vit, lambda: batches(one_broken_pixel), None, "nan", "NaN"),
+    "one image for all": (vit, lambda: batches(lambda x, y: (torch.zeros_like(x), y)), None, "copies", "copies"),
+    "pixels from 0 to 255": (vit, lambda: with_train(mean=(0.0,) * 3, std=(1 / 255,) * 3).train, None, "not normalised", "0 to 255"),
+    "pixels from 0 to 1": (vit, lambda: raw(shapes().train), None, "not normalised", "raw"),
+    "validation not normalised": (vit, lambda: with_valid(mean=(0.0,) * 3, std=(1.0,) * 3), None, "treated differently", "Validation images have mean"),
+    "training images in validation": (vit, leaky, None, "leak", "training images too"),
+    "images of another size": (lambda: vit(image_size=64), shapes, None, "refused", "refuses"),
+    "labels as fractions": (vit, lambda: batches(lambda x, y: (x, y.float())), None, "not whole", "torch.float32"),
+    "labels from 1": (vit, lambda: batches(lambda x, y: (x, y + 1)), None, "out of range", "run from 1 to 10"),
+    "one label for all": (vit, lambda: with_train(labels=torch.zeros_like(shapes().train.labels)), None, "one class", "All 1200 labels"),
+    "60 % of one class": (vit, one_class_mostly, None, "unbalanced", "60%"),
+    "labels shuffled": (vit, lambda: with_train(labels=shuffled(shapes().train.labels)), None, "unrelated", "unrelated"),
+    "labels one image late": (vit, lambda: with_train(labels=shapes().train.labels.roll(1)), None, "slipped", "label of the previous image"),
+    "labels one image early": (vit, lambda: with_train(labels=shapes().train.labels.roll(-1)), None, "slipped", "label of the next image"),
+    "validation classes count from elsewhere": (vit, lambda: with_valid(labels=(shapes().valid.labels + 3) % 10), None, "counted differently", "adding 3"),
+    "validation labels shuffled": (vit, lambda: with_valid(labels=shuffled(shapes().valid.labels)), None, "another task", "says nothing about validation"),
+    "softmax in the model": (lambda: Changed(lambda z: z.softmax(1)), shapes, None, "probabilities", "probabilities already"),
+    "a logarithm of zero": (lambda: Changed(lambda z: z + torch.zeros_like(z).log()), shapes, None, "broken logits", "NaN or infinity"),
+    "a head drawn too large": (big_head, shapes, None, "sure and wrong", "sure of wrong answers"),
+    "dropout that ignores the mode": (lambda: Changed(lambda z: F.dropout(z, 0.5)), shapes, None, "always random", "asked twice"),
+    "blocks in a list": (lambda: BlocksInAList(num_classes=10), shapes, None, "hidden modules", "plain list"),
+    "24 heads of 2 channels": (lambda: vit(num_heads=24), shapes, None, "narrow heads", "2 wide"),
+    "1000 outputs for 10 classes": (lambda: vit(num_classes=1000), shapes, None, "wide head", "1000 outputs"),
+    "dropout of 0.9": (lambda: vit(dropout=0.9), shapes, None, "dropout", "Dropout"),
+    "nothing to train": (frozen, shapes, None, "frozen", "No parameter"),
+    "logits that are detached": (lambda: Changed(inner=vit(), before=lambda x: x, after=lambda z: z.detach() + torch.zeros(10, requires_grad=True)), shapes, None, "no gradient", "no gradient reached"),
+    "a root at zero": (lambda: Changed(lambda z: z + (z - z.detach()).square().sqrt()), shapes, None, "broken gradients", "NaN or infinity"),
+    "positions that nobody adds": (lambda: NoPositions(num_classes=10), shapes, None, "no gradient", "1 of 32 parameters: pos_embed"),
+    "eight sigmoids without a road": (Sigmoids, shapes, None, "lost on the way", "first block"),
+    "a run of a few steps": (vit, shapes, plan(batch_size=1200, epochs=3), "few steps", "takes 3 steps"),
+    "weight decay of 50": (vit, shapes, plan(weight_decay=50.0, algorithm="adamw"), "decay", "Weight decay"),
     "a rate of 3": (vit, shapes, plan(lr=3.0, weight_decay=0.0, algorithm="adamw"), "rate", "too high"),
     "a rate of 1e-7": (vit, shapes, plan(lr=1e-7, algorithm="adamw"), "rate", "too low"),
-    "images that do not reach the model": (lambda: Changed(before=lambda x: torch.ones_like(x)), shapes, None, "one batch", "cannot learn"),
+    "images that do not reach the model": (lambda: Changed(before=lambda x: torch.ones_like(x)), shapes, None, "one batch", "did not learn"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_named_first(fault):
-    make, data, config, where, words = FAULTS[fault]
+    make, data, config, name, words = FAULTS[fault]
     found = diagnose(make(), data(), config=config)
     assert found.findings, f"not found; {found}"
-    assert found.findings[0].where == where and words in found.findings[0].what, str(found)
+    first = found.findings[0]
+    assert (first.name, first.where) == (name, _SAYINGS[name][0]) and words in first.what, str(found)
+
+
+def test_every_saying_has_a_planted_fault():
+    assert {name for *_, name, _ in FAULTS.values()} == set(_SAYINGS)
 
 
 HEALTHY = {

@@ -1,6 +1,7 @@
 """What a run leaves on disk holds: hostile files, failing disks, power cuts, two owners, two processes, runs of the version before."""
 
 import builtins
+import csv
 import itertools
 import json
 import multiprocessing
@@ -8,6 +9,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -15,11 +18,13 @@ from pathlib import Path
 import hostile
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from vit_from_scratch import callbacks
 from vit_from_scratch.checkpoint import Position, load_run, read_checkpoint, read_newest
+from vit_from_scratch.cli import write_predictions
 from vit_from_scratch.data import SHAPE_CLASSES, ImageData, ImageSet, make_shapes
-from vit_from_scratch.run import choose_folder, local_settings, with_settings
+from vit_from_scratch.run import Figures, choose_folder, local_settings, with_settings
 from vit_from_scratch.train import Trainer, evaluate, fit
 from vit_from_scratch.vit import ViT
 
@@ -226,6 +231,8 @@ def test_strange_models_and_loaders(tmp_path):
     assert len(history.rows) == 2 and json.loads((tmp_path / "loader" / "config.json").read_text())["training"]["batch_size"] == 16
     with pytest.raises(ValueError, match="one epoch only"):
         fit(hostile.small_model(), batches, valid=iter(batches), progress=False)
+    with pytest.raises(ValueError, match="validation: there are no images"):
+        fit(hostile.small_model(), data, valid=[], progress=False)
     with pytest.raises(ValueError, match="nothing to train"):
         fit(hostile.small_model().requires_grad_(False), data, progress=False)
     model = hostile.small_model()
@@ -319,3 +326,59 @@ def test_nobody_waits_for_a_killed_process(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert read_newest(tmp_path / "run" / "last.pth")[0].position.step >= 4
+
+
+# ---------------------------------------------------------------- figures, tables, this processor
+FIGURES = ("plot_history", "plot_confusion", "plot_predictions", "attention_maps", "plot_cls_attention", "plot_attention_wall", "plot_rollout", "plot_relevance",
+           "plot_attention_distance", "plot_logit_lens", "plot_filters", "plot_pos_similarity", "plot_pos_norms")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_that_fails_is_a_warning(tmp_path, monkeypatch, name):
+    "Whichever it is, the run ends as it would have ended: tested, saved, and with a sentence about the figure."
+
+    def fails(*arguments, **named):
+        raise RuntimeError("no such font")
+
+    for other in FIGURES:  # the real ones take their time
+        monkeypatch.setattr(f"vit_from_scratch.visualize.{other}", fails if other == name else lambda *a, **k: Figure())
+    with pytest.warns(UserWarning, match="figures of the run could not be drawn: RuntimeError: no such font"):
+        history = fit(hostile.small_model(), hostile.small_data(), run_dir=tmp_path / "run", callbacks=Figures(), **dict(SHORT, epochs=1))
+    assert history.test is not None and (tmp_path / "run" / "test.json").exists() and read_checkpoint(tmp_path / "run").position.epoch == 1
+
+
+def test_figures_of_strange_names_and_of_two_channels(tmp_path):
+    "A `$` opens a formula in matplotlib, a new line breaks a label, and two channels are no picture that can be shown."
+    images, labels, _ = make_shapes(96, 16, 0)
+    for number, (pixels, names) in enumerate([(images, ("$", "$x^{$", "a\nb", "\x1b[31m", *SHAPE_CLASSES[4:])), (images[:, :2], SHAPE_CLASSES)]):
+        channels = pixels.shape[1]
+        whole = ImageSet(pixels, labels, names, (0.5,) * channels, (0.25,) * channels)
+        data = ImageData("shapes", *(whole.subset(part) for part in torch.arange(96).split([64, 16, 16])))
+        folder = tmp_path / str(number)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            history = fit(ViT(16, 4, channels, 10, 16, 2, 2), data, run_dir=folder, callbacks=Figures(), **dict(SHORT, epochs=1))
+        assert history.test is not None and len(read_checkpoint(folder).history.rows) == 1
+        assert (folder / "figures").is_dir() or any("could not be drawn" in str(w.message) for w in seen)
+
+
+def test_tables_run_nothing_in_a_spreadsheet(tmp_path):
+    "metrics.csv holds numbers alone; predictions hold names of files and classes."
+    fit(hostile.small_model(), hostile.small_data(), run_dir=tmp_path / "run", **SHORT)
+    rows = list(csv.reader((tmp_path / "run" / "metrics.csv").open()))
+    assert rows[0] == list(callbacks.COLUMNS) and all(float(cell) is not None for row in rows[1:] for cell in row if cell)
+    names = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "cat", "a=b", "", "'=1"]
+    write_predictions([(f"{name}.png", name, 0.5) for name in names], 1, tmp_path / "p.csv", tmp_path / "p.json")
+    table = list(csv.reader((tmp_path / "p.csv").open(newline="")))[1:]
+    assert not [cell for row in table for cell in (row[0], row[2]) if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert [row[2].removeprefix("'") if name[:1] in "=+-@\t\r" else row[2] for row, name in zip(table, names, strict=True)] == names
+    assert [found["classes"][0]["class"] for found in json.loads((tmp_path / "p.json").read_text())] == names  # for programs: as they are
+
+
+@pytest.mark.parametrize("answer", ["yes", "no"])
+def test_the_processors_answer_can_be_forced_in_every_process_of_a_test_run(answer):
+    "What `make test BFLOAT16=yes` rests on."
+    code = "import torch; from vit_from_scratch.hardware import cpu_has_amx, pick_precision; print(pick_precision('auto', torch.device('cpu')), cpu_has_amx())"
+    environment = {**os.environ, "BFLOAT16": answer, "PYTHONPATH": os.pathsep.join([str(OLD.parent / "forced"), str(OLD.parent.parent)])}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True).stdout.split()
+    assert found == (["torch.bfloat16", "True"] if answer == "yes" else ["torch.float32", "False"])

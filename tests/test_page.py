@@ -313,10 +313,14 @@ def close(found: dict[str, str], wanted: dict[str, str]) -> bool:
     return found.keys() == wanted.keys() and all(abs(float(found[k]) - float(wanted[k])) < (0.011 if float(wanted[k]) < 9.95 else 0.11) for k in wanted)
 
 
-def logits_of(model: ViT, image: torch.Tensor) -> torch.Tensor:
+def normalised(model: ViT, image: torch.Tensor) -> torch.Tensor:
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (model.mean, model.std))
-    with torch.no_grad():
-        return model(((image.float() / 255 - mean) / std)[None])[0]
+    return ((image.float() / 255 - mean) / std)[None]
+
+
+@torch.no_grad()
+def logits_of(model: ViT, image: torch.Tensor) -> torch.Tensor:
+    return model(normalised(model, image))[0]
 
 
 @needs_browser
@@ -343,7 +347,7 @@ def test_hiding_and_shuffling_by_hand(visit, page_file, packed_model):
         page.mouse.click(box["x"] + (column + 0.5) * box["width"] / 8, box["y"] + 1.5 * box["height"] / 8)
     settled(page)
     grey = [round(255 * m) for m in packed_model.mean]
-    assert page.evaluate("location.hash") == "#image=12&hidden=8_11"
+    assert page.evaluate("location.hash") == "#image=12&hidden=8_11&tool=hide"
     assert close(answers(page), as_shown(packed_model, logits_of(packed_model, hidden_patches(image, 4, [8, 11], grey))))
     page.get_by_role("button", name="As it was").click()
     page.get_by_role("button", name="Shuffle the patches").click()
@@ -485,7 +489,7 @@ def test_the_tour_by_keyboard_alone(visit, page_file):
     def solved():
         page.wait_for_selector(".vfs-solved")
         page.locator(".vfs-tour h2").focus()  # where a reader's Shift+Tab leads as well
-        tab_to(".vfs-tour .vfs-go")
+        tab_to(".vfs-tour-bar .vfs-go")
         press("Enter")
         settled(page)
 
@@ -548,7 +552,7 @@ def test_no_barrier_for_assistive_technology(visit, page_file, scheme):
         pytest.skip("axe-core is not installed: run python docs/build.py")
     page = visit(page_file, "#tour=3", scheme=scheme)
     page.evaluate(AXE.read_text())
-    for tab in ("Follow one patch", "Who looks at whom", "Compare"):
+    for tab in ("Every step in numbers", "Who looks at whom", "Compare"):
         page.get_by_role("tab", name=tab).click()
         if tab == "Compare":
             page.get_by_role("button", name="Keep what is shown as A").click()
@@ -561,7 +565,7 @@ def test_no_barrier_for_assistive_technology(visit, page_file, scheme):
 @pytest.mark.parametrize("width", [1280, 800, 390])
 def test_no_sideways_scrolling(visit, page_file, width):
     page = visit(page_file, "#tour=2", width=width)
-    for tab in ("Follow one patch", "Who looks at whom", "Compare"):
+    for tab in ("Every step in numbers", "Who looks at whom", "Compare"):
         page.get_by_role("tab", name=tab).click()
         if tab == "Compare":
             page.get_by_role("button", name="Keep what is shown as A").click()
@@ -614,7 +618,7 @@ def test_the_slider_over_training_computes_with_the_weights_of_that_moment(visit
     page.keyboard.press("ArrowRight")  # from the trained model to the second moment
     for place in (1, 2, 3):
         settled(page)
-        assert page.evaluate("location.hash") == f"#model={place + 2}"
+        assert page.evaluate("location.hash") == f"#model={place + 2}&tab=3"
         model = unpack_model(snapshots.models[place])
         model.classes = [f"class {k}" for k in range(4)]
         assert close(answers(page), as_shown(model, wanted[place]))
@@ -636,11 +640,39 @@ def test_the_front_door_opens_on_a_right_answer_and_ends_in_a_puzzle(visit, tmp_
     assert close(answers(page), as_shown(model, logits_of(model, samples.images[first])))
     assert "The picture's label agrees." in page.locator(".vfs-verdict").inner_text()
     page = visit(tmp_path / "explore.html", f"#tour=8&image={puzzle}")
-    assert f"The label of this picture is “{model.classes[samples.labels[puzzle]]}”" in page.locator(".vfs-tour").inner_text()
+    assert f"The picture's label is “{model.classes[samples.labels[puzzle]]}”" in page.locator(".vfs-tour").inner_text()
     assert close(answers(page), as_shown(model, logits_of(model, samples.images[puzzle])))
+    the_puzzle_is_solved_by_acting(page, front, model, samples.images[puzzle])
     page = visit(tmp_path / "training.html")
     assert page.get_by_role("tab", name="Over training").get_attribute("aria-selected") == "true"
     assert f"{100 * load_recorded().curve()['valid_accuracy'][-1]:.1f} % of the validation images right" in page.locator(".vfs-training .vfs-caption").inner_text()
+
+
+def the_puzzle_is_solved_by_acting(page, front, model, image) -> None:
+    "Each explanation has a test; what the page prints is PyTorch's, and only hiding the head takes the wrong answer away."
+    grey, bird, elsewhere = [round(255 * m) for m in model.mean], model.classes.index("bird"), [n for n in range(64) if n not in front.HEAD]
+
+    def share(hidden) -> tuple[str, float]:
+        p = logits_of(model, hidden_patches(image, 4, list(hidden), grey)).softmax(0)
+        return model.classes[int(p.argmax())], p[bird].item()
+
+    whole = share([])[1]
+    for act, hidden, stays in (("Hide the sky", front.SKY, True), ("Hide the head", front.HEAD, False), ("Hide 18 other patches", None, True), ("Show only the head", elsewhere, False)):
+        page.get_by_role("button", name=act, exact=True).click()
+        settled(page)
+        shown = [int(n) for n in re.search(r"hidden=([\d_]+)", page.evaluate("location.hash"))[1].split("_")]
+        says, p = share(shown)
+        assert hidden is None or shown == sorted(hidden)
+        assert (says == "bird") == stays and len(shown) == len(hidden or front.HEAD)
+        row = page.locator(".vfs-tests li", has_text=act).locator("b").inner_text()
+        assert row == f"bird {100 * whole:.1f} % → {100 * p:.1f} %: {'still bird' if stays else f'it says {says}'}"
+    draw = random.Random(0)  # whatever the page's own draw hides, the answer stays
+    assert all(share(draw.sample(elsewhere, 18))[0] == "bird" for _ in range(50))
+    assert "only “Hide the head” takes “bird” away" in page.locator(".vfs-tour-bar").inner_text()
+    lens = logit_lens(model, normalised(model, image))[:, 0, 0].softmax(-1)
+    leads = next(b for b in range(8) if all(int(p.argmax()) == bird for p in lens[b + 1 :]))
+    told = page.locator(".vfs-conclusion").inner_text()
+    assert f"“bird” leads from block {leads} on" in told and f"never gets more than {100 * lens[:, model.classes.index('cat')].max():.1f} %" in told
 
 
 def load_recorded() -> Snapshots:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from vit_from_scratch import cli
-from vit_from_scratch.batches import BatchCheck
+from vit_from_scratch.batches import BatchCheck, loss_sum, weigh_classes
 from vit_from_scratch.config import Config, ConfigError, preset, resolve, with_overrides, with_settings
 from vit_from_scratch.data import (
     ImageData,
@@ -28,7 +28,7 @@ from vit_from_scratch.data import (
 from vit_from_scratch.loaders import shrink
 from vit_from_scratch.train import evaluate, fit, predict
 from vit_from_scratch.vit import ViT
-from vit_from_scratch.weights import export_onnx, load_weights
+from vit_from_scratch.weights import export_onnx, from_hub, load_weights, to_hub, write_hub_folder
 
 X, Y = torch.randn(32, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(32) % 3
 QUICK = dict(epochs=1, warmup_epochs=0.1, progress=False, device="cpu", precision="float32")
@@ -199,7 +199,7 @@ def test_names_of_others_lead_somewhere():
     for name, meant in nearest.items():
         with pytest.raises(ConfigError, match=meant):
             fit(tiny(), loader(), **{**QUICK, name: 1})
-    otherwise = {"val": "argument valid", "patience": "stop", "early_stopping": "stop", "class_weights": "WeightedRandomSampler", "criterion": "cross-entropy", "max_steps": "stop"}
+    otherwise = {"val": "argument valid", "patience": "stop", "early_stopping": "stop", "criterion": "cross-entropy", "focal_loss": "focal loss", "max_steps": "stop"}
     for name, meant in otherwise.items():
         with pytest.raises(ConfigError) as error:
             fit(tiny(), loader(), **{**QUICK, name: 1})
@@ -227,6 +227,109 @@ def test_home_and_version_and_an_empty_preset(tmp_path, monkeypatch):
     assert code == 2 and "--preset is empty" in err and not out
     code, out, err = vit("train", "--epochs", "5")
     assert code == 2 and "--set training.epochs=" in err
+
+
+@pytest.mark.parametrize("name", ["loss.name=focal", "loss.gamma=2", "loss.type=bce", "training.focal=true"])
+def test_another_loss_is_one_sentence(name):
+    code, out, err = vit("train", "--set", name)
+    assert code == 2 and "several labels per image and regression are not what this trains" in err and len(err.splitlines()) == 1
+    with pytest.raises(ConfigError, match="label_smoothing"):
+        resolve(None, ["loss.smoothing=0.1"])
+
+
+# ---------------------------------------------------------------- classes of unequal size
+
+
+def unequal(*counts, side=16):
+    "An `ImageSet` with so many images of each class, told apart by their shade"
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    noise = torch.randint(0, 60, (len(labels), 3, side, side), generator=torch.Generator().manual_seed(0))
+    images = (noise + labels.view(-1, 1, 1, 1) * 15).byte()
+    return ImageSet(images, labels, tuple("abcdef"[: len(counts)]), (0.2,) * 3, (0.1,) * 3)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_class_weights_are_those_of_torch(smoothing, mixed):
+    config = with_settings(Config(), class_weights="1,2.5,0.5", label_smoothing=smoothing)
+    weights, logits, labels = weigh_classes(config, loader(), tiny()), torch.randn(9, 3), torch.arange(9) % 3
+    assert weights.tolist() == [1, 2.5, 0.5]
+    labels = 0.6 * nn.functional.one_hot(labels, 3) + 0.4 * nn.functional.one_hot(labels.flip(0), 3) if mixed else labels
+    theirs = nn.CrossEntropyLoss(weight=weights, label_smoothing=smoothing, reduction="sum")(logits, labels)
+    torch.testing.assert_close(loss_sum(logits, labels, config.loss, weights), theirs)
+    # the formula: a sum over classes of share x weight x -log p
+    shares = labels if mixed else nn.functional.one_hot(labels, 3).float()
+    by_hand = -((shares * (1 - smoothing) + smoothing / 3) * weights * logits.log_softmax(1)).sum()
+    torch.testing.assert_close(loss_sum(logits, labels, config.loss, weights), by_hand)
+
+
+def test_weights_reach_the_step():
+    part = unequal(24, 8)
+    common = dict(QUICK, batch_size=32, algorithm="sgd", momentum=0.0, weight_decay=0.0, grad_clip=None, schedule="constant", warmup_epochs=0.0, lr=0.1)
+    model, other = tiny(num_classes=2), tiny(num_classes=2)
+    history = fit(model, part, class_weights="balanced", **common)
+    weights = torch.tensor([32 / (2 * 24), 32 / (2 * 8)])
+    images, labels = part.normalize(part.images), part.labels
+    loss = nn.functional.cross_entropy(other(images), labels, weight=weights)  # torch's mean: all images in one batch, mean weight 1
+    loss.backward()
+    assert abs(history.rows[0]["train_loss"] - float(loss.detach())) < 1e-5
+    for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(ours.data, theirs.data - 0.1 * theirs.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_balanced_equals_the_same_numbers_written_out_and_scikit_learn():
+    part = unequal(24, 6, 2)
+    weights = weigh_classes(with_settings(Config(), class_weights="balanced"), part, tiny())
+    sklearn = pytest.importorskip("sklearn.utils.class_weight")
+    theirs = sklearn.compute_class_weight("balanced", classes=np.arange(3), y=part.labels.numpy())
+    torch.testing.assert_close(weights.double(), torch.tensor(theirs))
+    assert weigh_classes(with_settings(Config(), class_weights="balanced"), part, tiny(num_classes=5)).tolist()[3:] == [1, 1]  # no image: never asked
+    ours, written = (fit(tiny(), part, class_weights=w, **QUICK).rows[0]["train_loss"] for w in ("balanced", tuple(theirs)))
+    assert abs(ours - written) < 1e-6
+    for wrong, words in (("1,2", "2 numbers, but the model has 3"), ("1,-1,1", "above 0"), ("balance", "nearest valid choice: balanced"), ("1", "one or more|balanced")):
+        with pytest.raises(ValueError, match=words):
+            fit(tiny(), part, class_weights=wrong, **QUICK)
+
+
+def test_labels_that_a_loader_does_not_say():
+    class Silent:
+        def __iter__(self):
+            return iter([(X, Y)])
+
+        def __len__(self):
+            return 1
+
+    with pytest.raises(ValueError, match="one number per class"):
+        fit(tiny(), Silent(), class_weights="balanced", **QUICK)
+    fit(tiny(), Silent(), class_weights="1,2,3", **QUICK)
+    fit(tiny(), loader(), class_weights="balanced", **QUICK)  # a TensorDataset says them
+
+
+def test_very_unequal_classes_are_named_once():
+    with pytest.warns(UserWarning) as told:
+        fit(tiny(num_classes=2), unequal(400, 4), **QUICK)
+    said = [str(w.message) for w in told if "times as many" in str(w.message)]
+    assert len(said) == 1 and "'a' has 100 times" in said[0] and "'b' (400 and 4)" in said[0] and "accuracy 0.990" in said[0]
+    assert "loss.class_weights=balanced" in said[0] and "training.monitor=f1" in said[0]
+    drawn = torch.utils.data.WeightedRandomSampler([1.0] * 32, 32)
+    rare = DataLoader(TensorDataset(X, (torch.arange(32) == 0).long()), batch_size=8, sampler=drawn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(tiny(num_classes=2), unequal(400, 4), monitor="f1", valid=unequal(4, 4), **QUICK)
+        fit(tiny(num_classes=2), unequal(400, 4), class_weights="balanced", **QUICK)
+        fit(tiny(num_classes=2), unequal(40, 8), **QUICK)
+        fit(tiny(num_classes=2), rare, **QUICK)  # the sampler has seen to it
+
+
+def test_the_best_epoch_by_f1():
+    rows = [dict(epoch=e, valid_loss=0.5, valid_accuracy=a, valid_f1=f) for e, a, f in ((1, 0.9, 0.4), (2, 0.8, 0.7), (3, 0.85, 0.6))]
+    from vit_from_scratch.checkpoint import History
+
+    assert [History(rows, monitor=m).best["epoch"] for m in ("accuracy", "f1")] == [1, 2]
+    found = evaluate(tiny(), loader())
+    sklearn = pytest.importorskip("sklearn.metrics")
+    said = predict(tiny(), loader())[0].argmax(1)
+    assert abs(found.f1 - sklearn.f1_score(Y, said, average="macro")) < 1e-6
 
 
 # ---------------------------------------------------------------- 4: folders
@@ -382,6 +485,135 @@ def test_hugging_face_statistics_come_along(tmp_path):
         torch.testing.assert_close(ours(X), theirs(X).logits, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_weights_of_colours_in_a_grey_model(tmp_path, told):
+    from vit_from_scratch.weights import save_weights
+
+    colour, grey = tiny().eval(), tiny(in_channels=1).eval()
+    if told:
+        colour.mean, colour.std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
+    save_weights(colour, tmp_path / "w.safetensors")
+    load_weights(grey, tmp_path / "w.safetensors" if told else colour.state_dict())
+    picture = torch.rand(4, 1, 16, 16)
+    mean, std = ((torch.tensor(v).view(3, 1, 1) for v in (colour.mean, colour.std)) if told else (0.0, 1.0))
+    here = (picture - grey.mean[0]) / grey.std[0] if told else picture
+    with torch.no_grad():
+        torch.testing.assert_close(grey(here), colour((picture.expand(-1, 3, -1, -1) - mean) / std), atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="patch_embed.proj.weight is 16x3x8x8 in the source and 16x2x8x8"):
+        load_weights(tiny(in_channels=2), colour.state_dict())
+
+
+def test_a_model_goes_to_the_hub_and_comes_back(tmp_path, monkeypatch):
+    hub, model = pytest.importorskip("huggingface_hub"), tiny()
+    model.classes, model.mean, model.std = ("a", "b", "c"), (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
+    stored, asked = tmp_path / "server", []
+
+    def upload(repo_id, folder_path, commit_message):
+        import shutil
+
+        shutil.copytree(folder_path, stored / repo_id)
+        return f"https://example.org/{repo_id}"
+
+    monkeypatch.setattr(hub, "create_repo", lambda repo, **how: asked.append((repo, how)))
+    monkeypatch.setattr(hub, "upload_folder", upload)
+    monkeypatch.setattr(hub, "hf_hub_download", lambda repo, name: str(stored / repo / name))
+    assert to_hub(model, "me/shapes", "Three classes.") == "https://example.org/me/shapes"
+    assert asked == [("me/shapes", {"private": True, "exist_ok": True})]
+    card = (stored / "me/shapes/README.md").read_text()
+    assert card.startswith("---\nlibrary_name") and "Three classes." in card and "a, b, c" in card and 'from_hub("me/shapes")' in card
+    for back in (from_hub("me/shapes"), from_hub(stored / "me/shapes"), from_hub(write_hub_folder(model, tmp_path / "mine"))):
+        assert (back.classes, list(back.mean)) == (["a", "b", "c"], [0.4, 0.5, 0.6]) and not back.training
+        assert all(torch.equal(a, b) for a, b in zip(back.state_dict().values(), model.state_dict().values(), strict=True))
+
+    def lost(repo, name):
+        raise hub.errors.HFValidationError("not a name\nmore")
+
+    monkeypatch.setattr(hub, "hf_hub_download", lost)
+    with pytest.raises(ValueError, match=r"no folder and could not be had from the hub as user/name \(not a name\)"):
+        from_hub("nowhere")
+
+
+def test_without_the_hub_package_it_is_one_sentence(monkeypatch, tmp_path):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    for call in (lambda: to_hub(tiny(), "me/x"), lambda: from_hub("me/x")):
+        with pytest.raises(ValueError, match=r"pip install vit-from-scratch\[hub\]"):
+            call()
+    assert from_hub(write_hub_folder(tiny(), tmp_path / "x")).arguments == tiny().arguments  # a folder needs no package
+
+
+def local_timm(folder, seed=0, **changes):
+    "A ViT of timm with random numbers, saved as timm saves a pretrained one; its statistics are not the usual ones"
+    timm, hub = pytest.importorskip("timm"), pytest.importorskip("timm.models._hub")
+    torch.manual_seed(seed)
+    theirs = timm.create_model("vit_tiny_patch16_224", **dict(img_size=16, patch_size=8, embed_dim=16, depth=1, num_heads=2, num_classes=3) | changes).eval()
+    theirs.pretrained_cfg = {**theirs.pretrained_cfg, "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "num_classes": 3}
+    arguments = dict(img_size=16, patch_size=8, embed_dim=16, depth=1, num_heads=2)
+    hub.save_for_hf(theirs, folder, model_config={"architecture": "vit_tiny_patch16_224", "num_classes": 3}, model_args=arguments)
+    return theirs, f"timm:local-dir:{folder}"
+
+
+def test_what_timm_knows_comes_along(tmp_path):
+    theirs, name = local_timm(tmp_path / "timm")
+    ours = load_weights(tiny(), name).eval()
+    assert (list(ours.mean), list(ours.std), ours.norm.eps) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6], theirs.norm.eps)
+    grey = load_weights(tiny(in_channels=1), name).eval()
+    assert abs(grey.mean[0] - 0.2) < 1e-9 and abs(grey.std[0] - 0.5) < 1e-9
+    with torch.no_grad():
+        torch.testing.assert_close(ours(X), theirs(X), atol=1e-5, rtol=1e-4)
+    fresh = load_weights(tiny(num_classes=5), name, new_head=True)
+    assert fresh.mean is not None and fresh.classes is None and fresh.head.weight.shape == (5, 16)
+
+
+def test_class_names_and_scaling_of_hugging_face(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    shape = dict(image_size=16, patch_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
+    names = {0: "cat", 1: "dog", 2: "$5"}
+    transformers.ViTForImageClassification(transformers.ViTConfig(id2label=names, **shape)).save_pretrained(tmp_path / "hf")
+    transformers.ViTImageProcessor(do_normalize=False).save_pretrained(tmp_path / "hf")
+    ours = load_weights(tiny(), f"hf:{tmp_path}/hf")
+    assert (list(ours.classes), list(ours.mean), list(ours.std), ours.norm.eps) == (["cat", "dog", "$5"], [0, 0, 0], [1, 1, 1], 1e-12)
+    assert load_weights(tiny(num_classes=7), f"hf:{tmp_path}/hf", new_head=True).classes is None  # another head, other names
+
+
+def test_a_run_gives_its_facts_on(run, tmp_path):
+    from vit_from_scratch.weights import save_weights
+
+    model = load_weights(tiny(image_size=(16, 32), num_classes=2), run)
+    assert (list(model.classes), list(model.mean), list(model.std)) == (["a", "b"], [0.5] * 3, [0.3] * 3)
+    model.norm.eps = model.arguments["norm_eps"] = 1e-4
+    save_weights(model, tmp_path / "w.safetensors")
+    again = load_weights(tiny(image_size=(16, 32), num_classes=2), tmp_path / "w.safetensors")
+    assert again.norm.eps == 1e-4 == again.arguments["norm_eps"] and list(again.classes) == ["a", "b"]
+    prefixed = {f"module._orig_mod.{name}": value for name, value in model.state_dict().items()}
+    assert torch.equal(load_weights(tiny(image_size=(16, 32), num_classes=2), prefixed).head.weight, model.head.weight)
+
+
+def test_frozen_first_then_all_of_it(tmp_path):
+    theirs, name = local_timm(tmp_path / "timm")
+    two_classes(tmp_path / "p", 12)
+    common = ["dataset.name=imagefolder", f"dataset.root={tmp_path / 'p'}", "model.image_size=16", "model.patch_size=8", "model.embed_dim=16", "model.depth=1",
+              "model.num_heads=2", "training.small_sizes=none", "training.epochs=2", f"training.runs_dir={tmp_path / 'runs'}", "training.tensorboard=false"]  # fmt: skip
+    def train(name, *more):
+        words = [word for text in (*common, *more) for word in ("--set", text)]
+        code, out, err = vit("train", *words, "--name", name)
+        assert code == 0, err
+        return max((tmp_path / "runs").glob(f"*-{name}"))
+
+    from vit_from_scratch.checkpoint import load_run
+
+    head = train("head", f"model.init_from={name}", "model.init_freeze=true")
+    given, kept = theirs.state_dict(), load_run(head).model.state_dict()
+    assert all(torch.equal(kept[n], given[n]) for n in given if not n.startswith("head.")) and kept["head.weight"].shape == (2, 16)
+    whole = load_run(train("all", f"model.init_from={head}", "model.init_new_head=false")).model.state_dict()
+    assert not any(torch.equal(whole[n], kept[n]) for n in kept if n.endswith("weight"))
+    code, out, err = vit("train", "--set", f"training.resume_path={head}/last.pth", "--set", "model.init_freeze=false", "--set", "training.epochs=3")
+    assert code == 2 and "model.init_freeze" in err and "start a new run" in err
+    code, out, err = vit("train", "--set", "model.init_freeze=true")
+    assert code == 2 and "model.init_from is none" in err
+
+
 # ---------------------------------------------------------------- 9: not square, not RGB
 
 
@@ -415,6 +647,95 @@ def test_growing_rectangles():
         with_overrides(Config(), ["model.image_size=16,32", "model.patch_size=5"])
 
 
+def test_a_grey_rectangle_from_training_to_export(tmp_path):
+    pytest.importorskip("onnxruntime")
+    for name, shade in (("a", 60), ("b", 160)):
+        pictures(tmp_path / "p" / name, 8, shade=shade, side=20)
+    words = ["dataset.name=imagefolder", f"dataset.root={tmp_path / 'p'}", "dataset.channels=1", "dataset.shape=pad", "model.image_size=16,24", "model.patch_size=8",
+             "model.embed_dim=16", "model.depth=1", "model.num_heads=2", "training.small_sizes=8", "training.epochs=2", f"training.runs_dir={tmp_path / 'runs'}"]  # fmt: skip
+    code, out, err = vit("train", *(word for text in words for word in ("--set", text)))
+    assert code == 0 and "of 16 × 24" in out and "could not be drawn" not in err
+    (run,) = (tmp_path / "runs").iterdir()
+    assert any((run / "figures").iterdir())
+    for line, said in ((("evaluate", run, "--set", f"dataset.root={tmp_path / 'p'}"), "test"), (("predict", run, tmp_path / "p/a", "--attention", tmp_path / "a.png"), "attention"), (("export", run, "--onnx", tmp_path / "m.onnx"), "agree"),
+                       (("export", run, "--html", tmp_path / "m.html", tmp_path / "p/b/0.png"), "open it")):  # fmt: skip
+        code, out, err = vit(*line)
+        assert code == 0 and said in out, err
+    assert Image.open(tmp_path / "a.png").size[0] > 100
+
+
+def test_two_channels_and_opacity(tmp_path):
+    part = ImageSet(torch.randint(0, 256, (24, 2, 16, 24), dtype=torch.uint8), torch.arange(24) % 2, ("a", "b"), (0.5, 0.4), (0.3, 0.2))
+    model = tiny(image_size=(16, 24), in_channels=2, num_classes=2)
+    fit(model, part, valid=part, run_dir=tmp_path / "two", **QUICK)
+    assert evaluate(model, part).num_images == 24
+    pictures(tmp_path / "in", 1)
+    code, out, err = vit("predict", tmp_path / "two", tmp_path / "in")
+    assert code == 2 and "2 channels" in err
+    for name, alpha in (("a", 40), ("b", 220)):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        for i in range(8):
+            Image.new("RGBA", (16, 16), (100, 100 + i, 100, alpha)).save(tmp_path / "p" / name / f"{i}.png")
+    data = load_data("imagefolder", tmp_path / "p", image_size=16, channels=4)
+    assert data.in_channels == 4 and set(data.train.images[:, 3].unique().tolist()) == {40, 220}  # all that tells the classes apart
+
+
+@pytest.mark.parametrize("channels, size", [(1, (8, 24)), (3, (24, 8)), (4, (16, 16))])
+def test_a_stream_is_augmented_in_any_shape(tmp_path, channels, size):
+    from vit_from_scratch.augment import Augment
+
+    two_classes(tmp_path)
+    data = load_data("imagefolder", tmp_path, image_size=size, channels=channels, in_memory=False, num_workers=0, mean=(0.5,) * channels, std=(0.5,) * channels)
+    full = Augment(crop_padding=2, flip=True, randaugment_ops=1, erasing=0.5, cutmix=1.0, mixup=0.5) if channels == 3 else Augment(crop_padding=2, flip=True, cutmix=1.0, erasing=0.5)
+    for part in (data.train, data.train.with_settings(augment=full)):
+        images, labels = next(iter(part))
+        assert images.shape[1:] == (channels, *size) and images.isfinite().all()
+
+
+# ---------------------------------------------------------------- 10: text of other people
+
+NAMES = ("R$ 5_$", "<script>alert(1)</script>", 'a, "b"', "{x} %s", "\\alpha & <b>", "${$")
+
+
+def test_names_in_figures_are_what_they_are():
+    from vit_from_scratch import visualize
+
+    model, count = tiny(num_classes=len(NAMES)).eval(), len(NAMES)
+    model.classes = NAMES
+    figures = [visualize.plot_confusion(torch.eye(count), NAMES), visualize.plot_relevance(model, X[:1], range(count)),
+               visualize.plot_predictions((X[:6] > 0).float(), torch.eye(count), torch.arange(count).flip(0), NAMES)]  # fmt: skip
+    for figure in figures:
+        figure.canvas.draw()
+        shown = " ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+        assert all(name in shown for name in NAMES)
+        assert not any(text.get_parse_math() for text in figure.findobj(lambda artist: hasattr(artist, "get_parse_math")) if "$" in text.get_text())
+
+
+def test_names_in_a_page_are_no_markup(tmp_path):
+    from vit_from_scratch.page import export_html
+
+    model = tiny(num_classes=len(NAMES)).eval()
+    model.classes, model.mean, model.std = NAMES, (0.5,) * 3, (0.3,) * 3
+    page = export_html(model, (X[:2] > 0).byte() * 255, tmp_path / "page.html", title="</title><script>alert(2)</script>").read_text()
+    assert "<script>alert(" not in page and "</title><script>" not in page
+
+
+def test_names_in_folders_tables_and_lines(tmp_path):
+    names = [name for name in NAMES if "/" not in name] + ["=1+1", "[bold]x[/bold]".replace("/", "-"), "Ä ö"]
+    for k, name in enumerate(names):
+        pictures(tmp_path / "p" / name, 8, shade=20 * k, first=10 * k)
+    words = ["dataset.name=imagefolder", f"dataset.root={tmp_path / 'p'}", "model.image_size=16", "model.patch_size=8", "model.embed_dim=16", "model.depth=1", "model.num_heads=2",
+             "training.small_sizes=none", "training.epochs=1", f"training.runs_dir={tmp_path / 'runs'}", "training.tensorboard=false"]  # fmt: skip
+    code, out, err = vit("train", *(word for text in words for word in ("--set", text)))
+    assert code == 0 and "could not be drawn" not in err, err
+    (run,) = (tmp_path / "runs").iterdir()
+    code, out, err = vit("predict", run, tmp_path / "p" / names[0], "--top", str(len(names)), "--csv", tmp_path / "o.csv", "--json", tmp_path / "o.json")
+    assert code == 0 and all(name in out for name in names)
+    with open(tmp_path / "o.csv", newline="") as file:
+        assert {row["class"] for row in csv.DictReader(file)} == set(names)
+    assert {found["class"] for found in json.loads((tmp_path / "o.json").read_text())[0]["classes"]} == set(names)
+
+
 # ---------------------------------------------------------------- 11: export
 
 
@@ -442,6 +763,67 @@ def test_onnx_agrees_with_onnx_runtime(tmp_path, changes):
     images = torch.randn(7, model.arguments["in_channels"], *model.patch_embed.image_size)
     with torch.no_grad():
         torch.testing.assert_close(torch.from_numpy(session.run(None, {"images": images.numpy()})[0]), model.eval()(images), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("changes", [{}, dict(pool="avg", pos_embed="sincos", num_registers=2), dict(image_size=(16, 32), qk_norm=True, in_channels=1)])
+def test_the_older_exporter_agrees_too(tmp_path, changes):
+    pytest.importorskip("onnx")
+    runtime, model = pytest.importorskip("onnxruntime"), tiny(**changes).eval()
+    shape = (model.arguments["in_channels"], *model.patch_embed.image_size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, (torch.randn(2, *shape),), tmp_path / "m.onnx", input_names=["images"], output_names=["logits"],
+                          dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}}, dynamo=False)  # fmt: skip
+    session = runtime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    for count in (1, 2, 7):
+        images = torch.randn(count, *shape)
+        with torch.no_grad():
+            torch.testing.assert_close(torch.from_numpy(session.run(None, {"images": images.numpy()})[0]), model(images), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("wrap", [lambda m: torch.compile(m, backend="eager"), nn.DataParallel, lambda m: nn.DataParallel(torch.compile(m, backend="eager"))], ids=["compiled", "DataParallel", "both"])
+def test_a_run_of_a_wrapped_model_opens(tmp_path, wrap):
+    from vit_from_scratch.checkpoint import load_run
+
+    model = tiny()
+    fit(wrap(model), loader(), valid=loader(), run_dir=tmp_path / "run", tensorboard=False, algorithm="muon", **QUICK)
+    opened = load_run(tmp_path / "run").model
+    with torch.no_grad():
+        torch.testing.assert_close(opened(X), model.eval()(X))
+
+
+@pytest.mark.parametrize("changes", [{}, dict(pool="avg", pos_embed="none", num_registers=1), dict(image_size=(16, 24), in_channels=2, qk_norm=True)])
+def test_exported_traced_compiled_and_saved(tmp_path, changes):
+    model = tiny(**changes).eval()
+    shape = (model.arguments["in_channels"], *model.patch_embed.image_size)
+    two, more = torch.randn(2, *shape), [torch.randn(count, *shape) for count in (1, 5, 9)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(model, two).save(str(tmp_path / "m.pt"))
+        traced = torch.jit.load(str(tmp_path / "m.pt"))
+        program = torch.export.export(model, (two,), dynamic_shapes=({0: torch.export.Dim("b", min=1)},))
+    torch.export.save(program, tmp_path / "m.pt2")
+    compiled = torch.compile(model, backend="aot_eager", dynamic=True)
+    for other in (traced, torch.export.load(tmp_path / "m.pt2").module(), compiled):
+        for images in more:
+            with torch.no_grad():
+                torch.testing.assert_close(other(images), model(images), atol=1e-5, rtol=1e-4)
+
+
+def test_an_export_does_not_disturb_a_model_in_training(tmp_path):
+    pytest.importorskip("onnxscript")
+    model = tiny(dropout=0.5).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    export_onnx(model, tmp_path / "m.onnx")
+    assert model.training and all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    model.pos_embed.requires_grad_(False)
+    fit(model, loader(), **QUICK)
+    with pytest.raises(ValueError, match="no module named|not installed"):
+        import sys
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "onnx", None)
+            export_onnx(model, tmp_path / "n.onnx")
 
 
 # ---------------------------------------------------------------- the command line
@@ -502,6 +884,65 @@ def test_grey_runs_predict(tmp_path):
     pictures(tmp_path / "in", 2)
     code, out, err = vit("predict", tmp_path / "grey", tmp_path / "in")
     assert code == 0 and len(out.splitlines()) == 5
+
+
+def test_the_share_of_waiting_is_a_share():
+    from vit_from_scratch.checkpoint import History
+    from vit_from_scratch.cli import describe_result
+
+    rows = [dict(images_per_second=100.0, seconds=10.0, data_seconds=2.5), dict(images_per_second=300.0, seconds=10.0, data_seconds=0.5)]
+    assert describe_result(History(rows)).splitlines()[0] == "training: 200 images/s, 15% of the time waiting for images"
+    assert "waiting" not in describe_result(History([dict(images_per_second=100.0, seconds=10.0, data_seconds=0.0)]))
+
+    class Slow:  # 4 batches, each 50 ms late
+        def __iter__(self):
+            import time
+
+            for i in range(4):
+                time.sleep(0.05)
+                yield X[i * 8 : i * 8 + 8], Y[i * 8 : i * 8 + 8]
+
+        def __len__(self):
+            return 4
+
+    row = fit(tiny(), Slow(), valid=loader(), **QUICK).rows[0]
+    assert 0.2 <= row["data_seconds"] <= row["seconds"]
+
+
+def test_rows_of_a_datasets_library(tmp_path):
+    "The ten lines of the workshop's page, with the library itself"
+    datasets = pytest.importorskip("datasets")
+    from pathlib import Path
+
+    from vit_from_scratch import data
+
+    page = Path(__file__).parents[1] / "nbs" / "workshop" / "datasets.ipynb"
+    (lines,) = ("".join(c["source"]) for c in json.loads(page.read_text())["cells"] if "def image_set(" in "".join(c["source"]) and c["cell_type"] == "code")
+    names = {"torch": torch, "np": np, "ImageSet": ImageSet, "fit_image": data.fit_image, "measure_mean_std": data.measure_mean_std}
+    exec(lines, names)
+    shades = [Image.new("RGB", (20, 12), (k * 30,) * 3) for k in range(8)]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["dark", "light"])})
+    datasets.Dataset.from_dict({"image": shades, "label": [0] * 4 + [1] * 4}, features=features).save_to_disk(tmp_path / "d")
+    part = names["image_set"](datasets.load_from_disk(tmp_path / "d"), (8, 16))
+    assert part.classes == ("dark", "light") and part.labels.tolist() == [0] * 4 + [1] * 4
+    assert part.images.shape == (8, 3, 8, 16) and part.images[:, 0, 0, 0].tolist() == [k * 30 for k in range(8)]
+    fit(tiny(image_size=(8, 16), num_classes=2), part, valid=part, **QUICK)
+
+
+def test_a_run_of_a_script_says_so(tmp_path):
+    for number, data in enumerate((loader(), unequal(8, 8), ImageData("mine", unequal(8, 8), unequal(4, 4), unequal(4, 4)))):
+        fit(tiny(num_classes=3 if number == 0 else 2), data, run_dir=tmp_path / f"r{number}", tensorboard=False, **QUICK)
+        saved = json.loads((tmp_path / f"r{number}" / "config.json").read_text())
+        assert saved["dataset"]["name"] is None and saved["training"]["batch_size"] in (8, 256, 128)
+    code, out, err = vit("evaluate", tmp_path / "r1")
+    assert code == 2 and "a script gave them to fit" in err and "--set dataset.name=imagefolder" in err
+    two_classes(tmp_path / "new")
+    code, out, err = vit("evaluate", tmp_path / "r1", "--set", f"dataset.root={tmp_path / 'new'}")
+    assert code == 0 and out.splitlines()[1].split()[:2] == ["all", "16"], err
+    code, out, err = vit("train", "--set", "dataset.name=none")
+    assert code == 2 and "dataset.name=imagefolder" in err
+    kept = fit(tiny(num_classes=2), unequal(8, 8), config=with_settings(preset("cifar10"), **QUICK, small_sizes=None, in_channels=3), run_dir=tmp_path / "c", tensorboard=False)
+    assert json.loads((tmp_path / "c" / "config.json").read_text())["dataset"]["name"] == "cifar10" and len(kept.rows) == 1
 
 
 def test_a_stream_whose_workers_have_no_guard(tmp_path):

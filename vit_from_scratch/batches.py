@@ -2,15 +2,18 @@
 
 # %% auto #0
 __all__ = ['read_batch', 'check_source', 'batches_of', 'logits_of', 'check_trainable', 'BatchCheck', 'answers', 'refuse_counts',
-           'refuse_raw_pixels', 'num_outputs', 'check_part', 'check_parts']
+           'refuse_raw_pixels', 'num_outputs', 'check_part', 'check_parts', 'known_labels', 'describe_imbalance',
+           'weigh_classes', 'loss_sum']
 
 # %% ../nbs/workshop/batches.ipynb #cd3b9b18
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import RandomSampler, SequentialSampler
 
 # %% ../nbs/workshop/batches.ipynb #01baada2
 _KEYS = {"images": ("pixel_values", "images", "image", "img"), "labels": ("labels", "label", "targets", "target")}
@@ -228,10 +231,12 @@ def check_part(
     name: str = "validation",  # in the sentence
 ) -> None:
     "Look at all labels of a part before the first step: those in memory at once, those of a loader batch by batch."
-    check, held = BatchCheck(), getattr(part, "labels", None)
+    check, held, seen = BatchCheck(), getattr(part, "labels", None), 0
     try:
         for some in [held] if isinstance(held, Tensor) else (read_batch(batch)[1] for batch in batches_of(part)):
-            check.labels_for(some.cpu(), num_classes)
+            seen += len(check.labels_for(some.cpu(), num_classes))
+        if not seen:
+            raise ValueError("there are no images; give at least one batch, or leave it out")
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 
@@ -249,3 +254,73 @@ def check_parts(
         in_memory = isinstance(getattr(part, "labels", None), Tensor) or isinstance(part, list)
         if part is not None and (K := num_outputs(model)) and (in_memory or name == "validation"):
             check_part(part, K, name)
+
+# %% ../nbs/workshop/batches.ipynb #c1assw02
+def known_labels(
+    part: Any,  # what is trained on
+) -> Tensor | None:  # int64 `(M,)`; None: not known without going through the data
+    "Class numbers of the training images, where they lie at hand."
+    labels = getattr(part, "labels", None)
+    if isinstance(part, list):
+        several = [read_batch(batch)[1] for batch in part]
+        labels = torch.cat(several) if all(some.ndim == 1 for some in several) else None
+    if labels is None and type(getattr(part, "sampler", None)) in (RandomSampler, SequentialSampler):
+        dataset = part.dataset
+        labels = getattr(dataset, "targets", getattr(dataset, "labels", None))
+        labels = dataset.tensors[1] if len(getattr(dataset, "tensors", ())) == 2 else labels
+    try:
+        labels = None if labels is None else torch.as_tensor(labels).cpu()
+    except (TypeError, ValueError, RuntimeError):  # names, for example
+        return None
+    whole = labels is not None and labels.ndim == 1 and not labels.is_floating_point()
+    return labels.long() if whole and len(labels) and labels.min() >= 0 else None
+
+# %% ../nbs/workshop/batches.ipynb #c1assw04
+def describe_imbalance(
+    counts: Tensor,  # `(K,)`, training images of each class
+    classes: Sequence[Any] | None = None,  # their names
+) -> str | None:  # None: nothing to be said
+    "How unequal the classes are, what a constant answer would reach, and the settings that help."
+    there = counts.nonzero()[:, 0]
+    most, least = (int(there[pick(counts[there])]) for pick in (torch.argmax, torch.argmin))
+    ratio, share = float(counts[most] / counts[least]), float(counts[most] / counts.sum())
+    if len(there) < 2 or (ratio < 20 and share < 0.9):
+        return None
+    names = [f"{classes[k]!r:.40}" if classes and k < len(classes) else f"{k}" for k in (most, least)]
+    return (f"class {names[0]} has {ratio:,.0f} times as many training images as class {names[1]} ({int(counts[most]):,} and {int(counts[least]):,}), "
+            f"and always answering {names[0]} has accuracy {share:.3f}: loss.class_weights=balanced lets all classes count alike, "
+            "training.monitor=f1 chooses the best epoch by the mean over classes")  # fmt: skip
+
+
+def weigh_classes(
+    config: Any,  # a `Config`
+    part: Any,  # what is trained on
+    model: nn.Module,
+    device: torch.device | str = "cpu",
+) -> Tensor | None:  # `(K,)`; None: all images count alike
+    "How much an image of each class counts; where nothing was set and classes are very unequal, that is said."
+    setting, labels = config.loss.class_weights, known_labels(part)
+    if setting is None:
+        text = None if labels is None or config.training.monitor == "f1" else describe_imbalance(labels.bincount(), getattr(part, "classes", None))
+        return warnings.warn(text, stacklevel=3) if text else None
+    if setting == "balanced" and labels is None:
+        raise ValueError("class_weights='balanced' counts the images of every class, and this loader does not say which those are: give one number per class")
+    outputs = num_outputs(model)
+    if setting == "balanced":
+        counts = labels.bincount(minlength=outputs or 0).float()
+        return torch.where(counts > 0, len(labels) / ((counts > 0).sum() * counts), 1.0).to(device)
+    if outputs not in (None, len(setting)):
+        raise ValueError(f"class_weights has {len(setting)} numbers, but the model has {outputs} classes: give one number for each")
+    return torch.tensor(setting, device=device)
+
+
+def loss_sum(
+    logits: Tensor,  # `(B, K)`
+    labels: Tensor,  # class numbers `(B,)`, or shares `(B, K)`
+    settings: Any,  # the section `loss` of a `Config`
+    weights: Tensor | None = None,  # `(K,)`, from `weigh_classes`
+) -> Tensor:  # a number
+    "Cross-entropy of a batch, smoothed and weighted as the settings say, added up over its images."
+    if weights is not None and len(weights) != logits.shape[1]:
+        raise ValueError(f"class_weights has {len(weights)} numbers, but the model answers with {logits.shape[1]} classes: give one number for each")
+    return F.cross_entropy(logits, labels, weight=weights, label_smoothing=settings.label_smoothing, reduction="sum")

@@ -600,10 +600,10 @@ class History:
         return max((row for row in self.rows if row["epoch"] >= self.first), key=self.score, default=None)
 
     def score(self, row: dict[str, Any]) -> tuple[float, ...]:
-        "Higher is better: the monitored figure; equal accuracies are told apart by the loss."
+        "Higher is better: the monitored figure; equal ones are told apart by the loss."
         if row["valid_loss"] is None:
             return (row["epoch"],)
-        return (-row["valid_loss"],) if self.monitor == "loss" else (row["valid_accuracy"], -row["valid_loss"])
+        return (-row["valid_loss"],) if self.monitor == "loss" else (row[f"valid_{self.monitor}"], -row["valid_loss"])
 
     def state_dict(self) -> dict[str, list]:
         "The two tables."

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['app', 'Settings', 'RunPath', 'main', 'train', 'run_training', 'describe_result', 'describe_metrics', 'open_model',
            'evaluate_run', 'find_labelled', 'reading_of', 'open_folder', 'open_part', 'preset_of', 'predict_images',
-           'name_classes', 'draw_attention', 'predict_files', 'write_predictions', 'export_run', 'write_onnx',
-           'write_page', 'unseen_pictures', 'list_presets', 'show_info', 'check_training', 'examine_training',
-           'time_training']
+           'name_classes', 'draw_attention', 'predict_files', 'as_cell', 'write_predictions', 'export_run',
+           'write_onnx', 'write_page', 'unseen_pictures', 'list_presets', 'show_info', 'check_training',
+           'examine_training', 'time_training']
 
 # %% ../nbs/workshop/command_line.ipynb #9f87949b
 import contextlib
@@ -160,14 +160,13 @@ def run_training(
 def describe_result(
     history: Any,  # the `History`
 ) -> str:
-    "The table of test metrics, the speeds and the folder of a run."
+    "The table of test metrics, the speed and the folder of a run."
     rows = history.rows
-    serving = sum(row.get("data_seconds") or 0 for row in rows)
-    served = sum(row["images_per_second"] * row["seconds"] for row in rows)
+    waited, seconds = (sum(row.get(name) or 0 for row in rows) for name in ("data_seconds", "seconds"))
     images = [row["images_per_second"] for row in rows]
     lines = [f"training: {sum(images) / len(images):,.0f} images/s" if images else "nothing was trained: the run had already reached its last epoch"]
-    if serving and images:
-        lines[0] += f"; reading and augmentation alone: {served / serving:,.0f} images/s"
+    if images and waited and seconds:
+        lines[0] += f", {waited / seconds:.0%} of the time waiting for images"
     part = "" if history.test is None else describe_metrics(history.test, "test") + "\n"
     return f"{part}{lines[0]}\nfolder: {history.run_dir}"
 
@@ -217,10 +216,12 @@ def evaluate_run(
     from vit_from_scratch.train import evaluate
 
     trained_in = config.training.precision if config else "float32"
+    before = config and Path(config.dataset.root).expanduser().resolve()
     own = dict(image_size=model.arguments["image_size"], mean=tuple(model.mean), std=tuple(model.std))
     config = with_overrides(with_settings(local_settings(config or preset_of(run)), **own), settings or [])
     device = pick_device(config.training.device)
-    new = find_labelled(config, model.classes) if part is None and any(s.startswith("dataset.root=") for s in settings or []) else None
+    moved = any(s.startswith("dataset.root=") for s in settings or []) and Path(config.dataset.root).resolve() != before  # its own folder holds what it was trained on
+    new = find_labelled(config, model.classes) if part is None and moved else None
     images = open_part(config, part or "test", model.classes) if new is None else open_folder(new, model, config)
     precision = pick_precision("float32" if trained_in == "float16" and device.type != "cuda" else trained_in, device)
     metrics = evaluate(model.to(device), images.with_settings(shuffle=False, augment=None, device=device), device, precision)
@@ -378,6 +379,13 @@ def predict_files(
             images = statistics.normalize(torch.cat(pixels).to(device))
             yield good, images, predict(model, [(images, torch.zeros(len(good), dtype=torch.long))])[0]
 
+# %% ../nbs/workshop/command_line.ipynb #be53356c
+def as_cell(
+    text: str,  # a file or class name
+) -> str:
+    "The text for a cell of a table, with an apostrophe before what a spreadsheet would run as a formula."
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
 
 def write_predictions(
     rows: Sequence[Sequence[Any]],  # file, class, probability
@@ -391,8 +399,9 @@ def write_predictions(
 
     ranked = [(path, rank % top + 1, name, share) for rank, (path, name, share) in enumerate(rows)]
     if csv_file is not None:
+        cells = [(as_cell(path), rank, as_cell(name), share) for path, rank, name, share in ranked]
         with open(csv_file.expanduser(), "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("file", "rank", "class", "probability"), *ranked])
+            csv.writer(file).writerows([("file", "rank", "class", "probability"), *cells])
     if json_file is not None:
         found: dict[str, list] = {}
         for path, _, name, share in ranked:
@@ -479,7 +488,7 @@ def list_presets() -> None:
     rows = [["preset", "image", "patch", "tokens", "parameters", "epochs", "batch", "result"]]
     for name in PRESETS:
         c = preset(name)
-        arguments = c.model.model_dump(exclude={"init_from", "init_new_head", "init_resize"})
+        arguments = c.model.model_dump(exclude={"init_from", "init_new_head", "init_resize", "init_freeze"})
         parameters = count_parameters(**arguments | dict(in_channels=3, num_classes=classes[c.dataset.name]))
         tokens = (c.model.image_size // c.model.patch_size) ** 2 + (c.model.pool == "cls") + c.model.num_registers
         rows.append([name, c.model.image_size, c.model.patch_size, tokens, parameters, c.training.epochs, c.training.batch_size, PRESETS[name].measured])

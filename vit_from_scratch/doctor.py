@@ -126,7 +126,7 @@ def _check_pixels(train: _Sample) -> Iterator[Finding]:
     if not (0.5 < std < 2 and abs(mean) < 0.75):
         kind = "mean and deviation belong to other images"
         if x.min() >= 0:
-            kind = "they are raw, from 0 to 1" if x.max() <= 1 else "they are 0 to 255"
+            kind = "they are raw, from 0 to 1" if x.max() <= 1 else "they look like 0 to 255"
         yield _finding("not normalised", mean=mean, std=std, kind=kind)
 
 
@@ -147,7 +147,7 @@ _SAYINGS |= {
     ),
     "leak": (
         "pixels", "{shared} of {count} validation images are training images too.",
-        "Cut the parts before anything is copied; the accuracy says nothing now.",
+        "Cut the parts before anything is copied; validation flatters the model now.",
     ),
 }
 
@@ -239,8 +239,10 @@ def _z_score(answers: Tensor, labels: Tensor) -> float:
 # %% ../nbs/workshop/doctor.ipynb #a3e61311
 _SAYINGS |= {
     "slipped": (
-        "labels", "An image carries the label of the {word} one.",
-        "The two lists slipped by one: look for a header or a missing file.",
+        "labels",
+        "Images fit the label of the {word} image (probe: z = {score:.1f}) and not "
+        "their own: the two lists may have slipped by one.",
+        "Look at 20 images with their labels, then for a header or a missing file.",
     ),
     "unrelated": (
         "labels",
@@ -251,8 +253,8 @@ _SAYINGS |= {
     ),
     "counted differently": (
         "labels",
-        "Validation labels are training labels plus {best}: the parts count their "
-        "classes differently.",
+        "What a probe learns on training images fits validation labels only after "
+        "adding {best}: the parts may count their classes differently.",
         "Make one list of classes and use it for both.",
     ),
     "another task": (
@@ -284,7 +286,7 @@ def _check_pairs(train: _Sample, outputs: int, measured: dict) -> Iterator[Findi
              for by, word in ((1, "next"), (-1, "previous"))}
     best = max(moved, key=moved.get)
     if moved[best] > max(4, score + 2):
-        yield _finding("slipped", word=best)
+        yield _finding("slipped", word=best, score=moved[best])
     else:
         yield _finding("unrelated", count=len(labels), score=score)
 
@@ -347,7 +349,7 @@ def _check_logits(model: nn.Module, train: _Sample, measured: dict) -> Iterator[
 _SAYINGS |= {
     "hidden modules": (
         "widths",
-        "{name} is a plain list: its {count:,} parameters are not trained.",
+        "{name} is a plain list: model.parameters() leaves its {count:,} out.",
         "Use nn.ModuleList or nn.Sequential.",
     ),
     "narrow heads": (
@@ -414,8 +416,8 @@ _SAYINGS |= {
     ),
     "no gradient": (
         "gradients",
-        "No gradient ever reaches {count} of {all} parameters: {names}.",
-        "They are not used, or a detach, a no_grad or an argmax stands before them.",
+        "In three steps no gradient reached {count} of {all} parameters: {names}.",
+        "Perhaps they are not used, or a detach, a no_grad or an argmax stands between them and the loss.",
     ),
     "lost on the way": (
         "gradients", "The first block gets {ratio:.1e} of what the largest gets.",
@@ -533,12 +535,12 @@ _SAYINGS |= {
     "rate": (
         "rate",
         "At {setting}={lr:g} the loss on one batch goes to {left:.0%} of its start "
-        "in {steps} steps, at {better:g} to {other:.0%}: the rate is too {word}.",
+        "in {steps} steps, at {better:g} to {other:.0%}: the rate looks too {word}.",
         "Try {better:g}.",
     ),
     "one batch": (
         "one batch",
-        "The model cannot learn 32 images by heart in {steps} steps, at any of "
+        "The model did not learn 32 images by heart in {steps} steps, at any of "
         "{tried} rates.",
         "Test the model's parts and the loss, as in lesson 11.",
     ),

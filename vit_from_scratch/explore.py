@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['AUGMENTATIONS', 'START', 'drawing_code', 'page_part', 'Explorer', 'as_pixels', 'PatchExplorer', 'PositionExplorer',
            'augmentation_strips', 'describe_labels', 'AugmentationExplorer', 'quantize', 'dequantize', 'lens_bytes',
-           'relevance_bytes', 'attention_frame', 'AttentionView', 'describe_model', 'ImageShelf', 'AttentionExplorer',
-           'knobs', 'playground_config', 'in_units', 'describe_cost', 'Stopped', 'TrainingThread', 'PlaygroundPanel',
-           'start_at', 'in_brief', 'PlaygroundCosts', 'HyperparameterPlayground']
+           'relevance_bytes', 'attention_frame', 'AttentionView', 'describe_model', 'ImageShelf', 'ModelParts',
+           'AttentionExplorer', 'knobs', 'playground_config', 'in_units', 'describe_cost', 'Stopped', 'TrainingThread',
+           'PlaygroundPanel', 'start_at', 'in_brief', 'PlaygroundCosts', 'HyperparameterPlayground']
 
 # %% ../nbs/workshop/explorers.ipynb #6fa43bcf
 import base64
@@ -35,7 +35,7 @@ from .config import Config, preset, with_settings
 from .augment import Augment
 from .data import ImageData
 from .interpret import ablate_heads, logit_lens, pos_embed_similarity, record_attention, relevance, rollout
-from .page import export_html, read_static, without_imports
+from .page import export_html, model_names, model_script, pack_model, read_static, runs_in_page, without_imports
 from .patch_embedding import sincos_2d
 from .estimate import Estimate, estimate
 from .run import make_model, run
@@ -48,9 +48,12 @@ _serial = count()
 
 def drawing_code(
     kind: str,  # which explorer
+    live: bool = False,  # beside a kernel, which brings the attention explorer the model itself
 ) -> str:
     "The ES module that draws one kind of explorer: the shared tools, what ties it to its host, and its own part."
-    return "".join(without_imports(name)[0] for name in ("tools.js", "hosts.js", f"{kind}.js"))
+    parts = ["tools.js", "hosts.js", *(["local.js"] if kind == "attention" else []), f"{kind}.js"]
+    model = f"{model_script()}const {model_names()} = vitModule();\n" if live and kind == "attention" else ""
+    return model + "".join(without_imports(name)[0] for name in parts)
 
 
 def _as_json(state: dict) -> str:
@@ -81,7 +84,7 @@ class Explorer(anywidget.AnyWidget):
         kind: str,  # which part of the module draws it
         **traits,  # of the subclass
     ):
-        self._esm = drawing_code(kind)
+        self._esm = drawing_code(kind, live=True)
         super().__init__(kind=kind, **traits)
         self.on_msg(self._receive)
 
@@ -377,7 +380,7 @@ def describe_model(
     prefix = ["CLS"] * (model.pool == "cls") + [f"register {i + 1}" for i in range(model.num_registers)]
     heads, side = model.blocks[0].attn.num_heads, max(1, -(-max(height, width) // 48))
     return {"rows": rows, "cols": columns, "height": height, "width": width, "blocks": len(model.blocks), "heads": heads,
-            "prefix": prefix, "pool": model.pool, "classes": [str(c) for c in classes], "thumb": [-(-height // side), -(-width // side)]}
+            "prefix": prefix, "pool": model.pool, "runs_in_page": runs_in_page(model), "classes": [str(c) for c in classes], "thumb": [-(-height // side), -(-width // side)]}
 
 
 def _normalizer(model: ViT, mean: Sequence[float] | None, std: Sequence[float] | None):
@@ -438,6 +441,35 @@ class ImageShelf:
         "All images, small."
         return _rgb(F.interpolate(self.pixels, size=size, mode="area"))
 
+# %% ../nbs/workshop/explorers.ipynb #05b4e9dc
+class ModelParts:
+    "A model and its pictures as they are now, in parts that Jupyter lets through."
+
+    PART = 400_000  # bytes
+
+    def __init__(
+        self,
+        shelf: ImageShelf,
+    ):
+        same = all(torch.equal(p.float(), p.half().float()) for p in shelf.model.state_dict().values())
+        self.packed = pack_model(shelf.model, "float16" if same else "float32")
+        self.packed |= {key: None if value is None else torch.as_tensor(value).tolist() for key, value in (("mean", shelf.mean), ("std", shelf.std))}
+        weights, self.labels = self.packed.pop("bytes"), shelf.labels
+        pixels = 255 * shelf.pixels
+        self.whole = (pixels - pixels.round()).abs().max().item() < 1e-3  # they were bytes
+        self.start, self.bytes = len(weights), weights + self.pixel_bytes(shelf.pixels)
+
+    def pixel_bytes(self, pixels: Tensor) -> bytes:  # of `(N, C, H, W)` in [0, 1]
+        "Pixel by pixel, from 0 to 255."
+        values = (255 * pixels).movedim(1, -1).contiguous()
+        return (values.round().to(torch.uint8) if self.whole else values).numpy().tobytes()
+
+    def message(self, part: int) -> tuple[dict, bytes]:
+        "One part, and what the page must know to put them together."
+        parts = -(-len(self.bytes) // self.PART)
+        known = {"packed": self.packed, "labels": self.labels, "pixels": {"kind": "uint8" if self.whole else "float32", "start": self.start}}
+        return {"type": "model", "part": part, "parts": parts, **known}, self.bytes[part * self.PART : (part + 1) * self.PART]
+
 # %% ../nbs/workshop/explorers.ipynb #8791ed21
 class AttentionExplorer(AttentionView):
     "Look inside a ViT: where every token of an image looks, in every head of every block, and what that does to the answer."
@@ -460,6 +492,7 @@ class AttentionExplorer(AttentionView):
                        "head": (0, info["heads"] - 1), "target": (-1, len(info["classes"]) - 1)}  # fmt: skip
         frames = [self.shelf.compute(index, num_relevance=3 if tokens <= 100 else 0) for index in range(max(1, min(preload, number)))]
         super().__init__(kind="attention", title="Attention explorer", info=info, frames=frames, token=start, block=info["blocks"] - 1)
+        self.parts, self.page_computes = None, False
         self.observe(self._refresh, ["image_index", "ablated"])
         self._label()
 
@@ -469,11 +502,24 @@ class AttentionExplorer(AttentionView):
 
     def _refresh(self, _=None) -> None:
         "Send the chosen image, unless the page has it already."
-        if self.ablated or self.image_index not in {frame["index"] for frame in self.frames}:
+        if not self.page_computes and (self.ablated or self.image_index not in {frame["index"] for frame in self.frames}):
             self.frame = self.shelf.compute(self.image_index, self.ablated) | {"number": next(_serial)}  # equal numbers would not be sent
 
+    def _send_model(self, message: dict) -> None:
+        "A part of the model, or a picture that was added; with the last part the page computes on its own."
+        if self.parts is None or message.get("part") == 0:
+            self.parts = ModelParts(self.shelf)
+        if message["type"] == "picture":
+            index = int(message["index"])
+            return self.send({"type": "picture", "index": index}, [self.parts.pixel_bytes(self.shelf.pixels[index : index + 1])])
+        told, data = self.parts.message(int(message["part"]))
+        self.page_computes = self.page_computes or told["part"] == told["parts"] - 1
+        self.send(told, [data])
+
     def answer(self, message: dict, buffers: list) -> None:
-        if message["type"] == "upload":
+        if message["type"] in ("model", "picture"):
+            self._send_model(message)
+        elif message["type"] == "upload":
             self.add_image(np.frombuffer(buffers[0], np.uint8).reshape(self.info["height"], self.info["width"], 3))
         elif message["type"] == "relevance":
             index, target = int(message["index"]), int(message["target"])

@@ -198,8 +198,10 @@ def join_world(
 def plain_model(
     model: nn.Module,
 ) -> nn.Module:
-    "The model itself, where it comes compiled."
-    return getattr(model, "_orig_mod", model)
+    "The model itself, where it comes compiled or as `DataParallel`."
+    while isinstance(model, nn.DataParallel) or hasattr(model, "_orig_mod"):
+        model = model.module if isinstance(model, nn.DataParallel) else model._orig_mod
+    return model
 
 
 def wrap(

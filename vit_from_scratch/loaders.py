@@ -13,15 +13,15 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, get_args
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .augment import Augment
-from .config import SETTINGS, Config, DatasetSettings, find_setting, with_settings
-from .data import ImageData
+from .config import SETTINGS, Config, find_setting, with_settings
+from .data import DATASETS, ImageData
 from .hardware import World, plain_model, seed_generators
 from .vit import ViT
 
@@ -44,7 +44,8 @@ def own_settings(
         facts["image_size"] = tuple(facts["image_size"])
     if isinstance(data, ImageData):
         facts |= asdict(data.train.augment) if isinstance(data.train.augment, Augment) else {}
-        return facts | ({"name": data.name} if data.name in get_args(DatasetSettings.model_fields["name"].annotation) else {})
+        return facts | {"name": data.name if data.name in DATASETS else None}
+    facts["name"] = None  # a script's own
     if serves_itself(data):
         return facts | {"batch_size": data.batch_size} | (asdict(data.augment) if isinstance(data.augment, Augment) else {})
     size = getattr(data, "batch_size", None)
@@ -84,7 +85,8 @@ def gather_settings(
     facts = own_settings(plain_model(model), data)
     if config or checkpoint:  # both say how the data are to be served; without them the data's own settings count
         served = not serves_itself(data) and not isinstance(data, ImageData)
-        facts = {name: value for name, value in facts.items() if SETTINGS[name].startswith(("model.", "dataset.")) or served}
+        kept = {name: value for name, value in facts.items() if SETTINGS[name].startswith(("model.", "dataset.")) or served}
+        facts = {name: value for name, value in kept.items() if name != "name" or value is not None}
     for name in settings:
         find_setting(name)
     refuse_misplaced(settings, facts, data)

@@ -574,6 +574,18 @@ EXHIBITS["softmax"] = Exhibit(
 )
 
 # %% ../nbs/workshop/museum.ipynb #ead106b1
+def _remembered():
+    "An `attend` that keeps the root of the first head width it was given."
+    widths = []
+
+    def attend(q, k, v):
+        widths.append(q.shape[-1])
+        weights = (q @ k.mT / widths[0] ** 0.5).softmax(dim=-1)
+        return weights @ v, weights
+
+    return (attend,)
+
+
 _SCALE_MUTANTS = {
     "look at the root": _scaled(lambda q, k: 1 / q.shape[-1]),
     "look at other numbers of tokens": _scaled(lambda q, k: k.shape[-2] ** -0.5),
@@ -581,8 +593,9 @@ _SCALE_MUTANTS = {
         lambda q, k: (q.shape[-1] * q.shape[-3]) ** -0.5
     ),
     "look at the direction": _scaled(lambda q, k: q.shape[-1] ** 0.5),
-    "look at a second head width": _scaled(lambda q, k: 64**-0.5),
-    "look at a head width of another size": _scaled(lambda q, k: 8**-0.5),
+    "look at a wide head": _scaled(lambda q, k: 64**-0.5),
+    "look at a narrow head": _scaled(lambda q, k: 8**-0.5),
+    "look at a second head width": _remembered,
     "look at another batch": _scaled(lambda q, k: len(q) ** -0.5),
 }
 

@@ -150,7 +150,7 @@ def make_optimizer(
     if not free:
         raise ValueError("there is nothing to train: every parameter of the model is frozen (requires_grad=False)")
     inner = {n: p for n, p in free.items() if o.algorithm == "muon" and n.startswith("blocks.") and p.ndim == 2}
-    if o.algorithm == "muon" and not inner:
+    if o.algorithm == "muon" and not inner and not any(n.startswith("blocks.") for n, _ in model.named_parameters()):
         raise ValueError("algorithm='muon' moves the matrices of a model's blocks, and this model has none named blocks.*; use 'adamw' or 'sgd'")
     rest = [n for n in free if n not in inner]
     decayed = [free[n] for n in rest if is_matrix(n, free[n])]

@@ -101,13 +101,15 @@ def without_imports(name: str) -> tuple[str, list[str]]:
     return re.sub(r"^export (?!default)", "", code, flags=re.M), exported
 
 
+def model_names() -> str:
+    "What the modules of the model export, as a pattern that takes `vitModule()` apart."
+    return f"{{ {', '.join(name for part in MODEL_PARTS for name in without_imports(part)[1])} }}"
+
+
 def model_script() -> str:
     "The model as a JavaScript function `vitModule` that returns what its modules export."
-    code, names = "", []
-    for part in MODEL_PARTS:
-        text, exported = without_imports(part)
-        code, names = code + text, names + exported
-    return f"function vitModule() {{\n{code}return {{ {', '.join(names)} }};\n}}\n"
+    code = "".join(without_imports(part)[0] for part in MODEL_PARTS)
+    return f"function vitModule() {{\n{code}return {model_names()};\n}}\n"
 
 # %% ../nbs/workshop/page.ipynb #p9a10014
 LIVE_PARTS = (
@@ -117,22 +119,26 @@ LIVE_PARTS = (
 
 def live_script() -> str:
     "Model and explorer as one classic script; it defines `mountLive(element, data)` for the page."
-    names = re.search(r"return (\{ [^}]* \});\n\}\n$", model_script())[1]
     parts = "".join(without_imports(part)[0] for part in LIVE_PARTS)
     worker = "`(${vitModule})().serveRequests(self);`"
     start = f"globalThis.mountLive = (element, data) => mount(element, data, {worker});\n"
     parts = parts.replace("function mountLive(", "function mount(")
-    script = f'"use strict";\n(() => {{\n{model_script()}const {names} = vitModule();\n{parts}{start}}})();\n'
+    script = f'"use strict";\n(() => {{\n{model_script()}const {model_names()} = vitModule();\n{parts}{start}}})();\n'
     return re.sub("</(script)", r"<\\/\1", script, flags=re.I)
 
 # %% ../nbs/workshop/page.ipynb #p9a10015
 MOST_MULTIPLY_ADDS = 1_000_000_000  # of one forward pass: about half a second in a browser
 
 
+def runs_in_page(model: ViT) -> bool:
+    "Whether a browser can compute this model while its reader waits."
+    return count_multiply_adds(**model.arguments) <= MOST_MULTIPLY_ADDS
+
+
 def _check_size(model: ViT) -> None:
     "Refuse a model that a page would keep its reader waiting for."
-    count = count_multiply_adds(**model.arguments)
-    if count > MOST_MULTIPLY_ADDS:
+    if not runs_in_page(model):
+        count = count_multiply_adds(**model.arguments)
         raise ValueError(
             f"one picture costs this model {count:.2g} multiply-adds and a page can do about {MOST_MULTIPLY_ADDS:.0e}: "
             "use AttentionExplorer(model, images).to_html(path), which records what it shows"

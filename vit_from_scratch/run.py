@@ -37,7 +37,7 @@ def make_model(
 ) -> ViT:
     "The model of a configuration; image size, channels and classes come from the data unless they are set."
     settings = config.model.model_dump()
-    source, new_head, resize = (settings.pop(name) for name in ("init_from", "init_new_head", "init_resize"))
+    source, new_head, resize, freeze = (settings.pop(f"init_{name}") for name in ("from", "new_head", "resize", "freeze"))
     for name in ("image_size", "in_channels", "num_classes"):
         fact = getattr(data, name)
         if settings[name] is None:
@@ -51,6 +51,8 @@ def make_model(
     model = ViT(**settings)
     if source is not None and config.training.resume_path is None:
         load_weights(model, source, new_head=new_head, resize=resize)
+    if freeze:
+        model.requires_grad_(False).head.requires_grad_(True)
     describe_model(model, data)
     return model
 
@@ -110,6 +112,8 @@ def open_data(
     config: Config,
 ) -> ImageData:
     "The data set of a configuration."
+    if config.dataset.name is None:
+        raise ConfigError("which images is not known, for a script gave them to fit: --set dataset.name=imagefolder --set dataset.root=FOLDER says where they lie")
     return load_data(**config.dataset.model_dump(), image_size=config.model.image_size)
 
 

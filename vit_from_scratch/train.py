@@ -34,7 +34,7 @@ from .optim import WeightAverage, make_optimizer, make_schedule, set_rates, smal
 from .vit import evaluating
 
 # %% ../nbs/07_training.ipynb #a861f198
-from .batches import BatchCheck, answers, check_parts, logits_of, refuse_counts
+from .batches import BatchCheck, answers, check_parts, logits_of, loss_sum, refuse_counts, weigh_classes
 from .vit import ViT
 
 # %% ../nbs/07_training.ipynb #d6b67032
@@ -145,8 +145,7 @@ def compute_step(
             with torch.autocast(device.type, precision, enabled=precision != torch.float32):
                 logits = logits_of(trainer.forward(images), len(images))
             labels = trainer.check.labels_for(labels, logits.shape[1])
-            smoothing = trainer.config.loss.label_smoothing
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="sum") / total
+            loss = loss_sum(logits.float(), labels, trainer.config.loss, trainer.class_weights) / total
             trainer.scaler.scale(loss * world.size).backward()
         step_loss += loss.detach()
         truth = labels.argmax(dim=1) if labels.ndim == 2 else labels
@@ -245,6 +244,7 @@ class Trainer(Walker):
         refuse_iterator(self.valid)
         parts = data.train if own else data, self.valid, data.test if own else None
         check_parts(*parts[:2], self.model)
+        self.class_weights = weigh_classes(self.config, parts[0], self.model, self.device)
         parts = [place(p, self.config, self.world, self.device, training=i == 0) for i, p in enumerate(parts)]
         self.train_part, self.valid_part, self.test_part = parts
         describe_model(self.model, self.train_part)

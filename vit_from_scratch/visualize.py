@@ -47,7 +47,7 @@ def _house(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
     @wraps(draw)
     def styled(*args, **settings) -> Figure:
-        with plt.style.context(STYLE):
+        with plt.style.context([STYLE, {"text.parse_math": False}]):  # a class may be called "R$ 5"
             return draw(*args, **settings)
 
     return styled

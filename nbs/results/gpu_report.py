@@ -48,7 +48,7 @@ def measure_training(preset, warm, count, device, mode=None, attention=None, **s
         train.record_steps = lambda *_: None
     recipe = config.with_settings(config.preset(preset), **{"epochs": 1000, "device": device, **settings})
     data = noise((warm + count + 1) * recipe.training.batch_size, device)
-    arguments = recipe.model.model_dump(exclude={"init_from", "init_new_head", "init_resize"})
+    arguments = recipe.model.model_dump(exclude={"init_from", "init_new_head", "init_resize", "init_freeze"})
     model = ViT(**{**arguments, "image_size": 32, "in_channels": 3, "num_classes": 10})
     for block in model.blocks if attention else ():
         block.attn.fused = attention == "fused"

@@ -139,6 +139,11 @@ def scale_one_width(attend):
     return torch.allclose(attend(*given)[0], F.scaled_dot_product_attention(*given), atol=1e-4)
 
 
+def scale_odd_width(attend):  # one size, and none that a mutant has built in
+    given = qkv(3, 2, 5, 17)
+    return torch.allclose(attend(*given)[0], F.scaled_dot_product_attention(*given), atol=1e-4)
+
+
 def scale_as_many(attend):
     given = qkv(2, 3, 16, 16)
     return torch.allclose(attend(*given)[0], F.scaled_dot_product_attention(*given), atol=1e-4)
@@ -638,7 +643,7 @@ ANSWERS = {  # exercise: right ones in several styles, plausible wrong ones
     "softmax": ((softmax_by_ours, softmax_by_rows),
                 (softmax_sums, softmax_sums_and_mixes, softmax_constant, softmax_positive, softmax_huge, softmax_columns, softmax_flat)),
     "scale": ((scale_by_ours, scale_by_logs),
-              (scale_one_width, scale_as_many, scale_one_head, scale_spread, scale_rows, scale_square_batch, scale_by_d)),
+              (scale_one_width, scale_odd_width, scale_as_many, scale_one_head, scale_spread, scale_rows, scale_square_batch, scale_by_d)),
     "class token": ((token_by_values, token_by_hooks),
                     (token_silenced, token_gradient, token_depends, token_shape, token_length, token_zero, token_batch)),
     "positions": ((positions_all_pairs, positions_by_pixels),

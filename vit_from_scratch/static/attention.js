@@ -1,5 +1,6 @@
 // The attention explorer: frames that Python recorded, every head of every block, on one picture.
 import { KINDS } from "./hosts.js";
+import { fetchModel, localFrames } from "./local.js";
 import {
   bytes,
   choice,
@@ -38,6 +39,8 @@ function attention(model, el, host) {
   let frame = null,
     hover = null,
     switching = false,
+    fetching = false,
+    local = null, // computes frames in the page, once the model is there
     asked = new Set();
 
   function unpack(f) {
@@ -62,6 +65,12 @@ function attention(model, el, host) {
       out.relevance[c] = { q: bytes(r.q), scale: floats(r.scale) };
     return out;
   }
+  const drawn = (f) => ({
+    ...f,
+    serial: ++serial,
+    picture: picture(f.rgb, width, height),
+    grey: picture(greyed(f.rgb), width, height),
+  });
   function greyed(rgb) {
     // a photograph under a map: the colours belong to the map
     const out = new Uint8Array(rgb.length);
@@ -135,6 +144,7 @@ function attention(model, el, host) {
     frame.lens.prob[lensRow(depth, token) * frame.lens.classes.length + frame.lens.classes.indexOf(c)];
   // Half a step of the bytes that a row of numbers was read from.
   function errorOf(how, token, incoming) {
+    if (frame.exact) return 0;
     const [scale, base, count] =
       how === "rollout"
         ? [frame.rolloutScale, Math.max(0, get("block")) * T, 1]
@@ -766,11 +776,11 @@ function attention(model, el, host) {
       classPick.fill([[-1, `predicted: ${name(frame.probabilities[0][0])}`], ...offered.map((c) => [c, name(c)])]),
     );
     classPick.set(offered.includes(get("target")) ? get("target") : -1);
-    if (how === "relevance" && !frame.relevance[target()] && host.live) {
+    if (how === "relevance" && !frame.relevance[target()] && (local || host.live)) {
       const key = `${frame.index}/${target()}/${JSON.stringify(cut)}`;
       if (!asked.has(key)) {
         asked.add(key);
-        host.ask({ type: "relevance", index: frame.index, target: target() });
+        askRelevance(frame, target());
       }
     }
     wallTitle.hidden = wallTools.hidden = wallScroll.hidden = how === "relevance";
@@ -797,13 +807,27 @@ function attention(model, el, host) {
     once("bars", `${frame.serial}/${cut.length}/${host.live}/${Object.keys(frame.relevance)}`, drawBars);
     redraw();
   }
+  async function askRelevance(of, about) {
+    if (!of.exact) return host.ask({ type: "relevance", index: of.index, target: about });
+    of.relevance[about] = await local.relevance(of.index, of.ablated, about);
+    asked.clear();
+    if (of === frame) sync();
+  }
+  async function compute(index, cut) {
+    const found = await local.frame(index, cut);
+    if (index !== get("image_index") || JSON.stringify(cut) !== JSON.stringify(get("ablated"))) return;
+    frame = drawn(found);
+    sync();
+  }
   function show() {
-    // the chosen image, from what came with the widget or from Python
+    // the chosen image, from what came with the widget, from the model in the page or from Python
     const index = get("image_index"),
       cut = get("ablated"),
       late = get("frame"),
-      local = !cut.length && frameOf(index);
-    if (local) frame = local;
+      kept = !cut.length && frameOf(index);
+    if (local?.has(index)) return void compute(index, cut);
+    if (local) return void host.ask({ type: "picture", index }); // one that Python added
+    if (kept) frame = kept;
     else if (late?.attention && late.index === index && JSON.stringify(late.ablated) === JSON.stringify(cut))
       frame = unpack(late);
     frame ??= frameOf(get("frames")[0]?.index);
@@ -881,6 +905,10 @@ function attention(model, el, host) {
     sync();
   });
   host.on("msg:custom", (m, buffers) => {
+    if (m.type === "picture" && local) {
+      local.add(m.index, bytes(buffers[0]));
+      show();
+    }
     if (m.type === "page") pageNote.textContent = m.text;
     if (m.type === "relevance" && frame && m.index === frame.index) {
       frame.relevance[m.target] = { q: bytes(buffers[0]), scale: floats(buffers[1]) };
@@ -888,9 +916,13 @@ function attention(model, el, host) {
       sync();
     }
   });
-  host.found = () => {
+  host.found = async () => {
     drawThumbs();
     sync();
+    if (fetching || !info.runs_in_page) return;
+    fetching = true;
+    local = localFrames(await fetchModel(host));
+    show();
   };
   host.lost = () => {
     switching = false;

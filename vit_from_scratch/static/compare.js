@@ -1,6 +1,9 @@
 // Compare: what was kept as A beside what is shown now as B, on one colour scale, and the signed difference.
+import { fromHash, makeLab, START, toHash } from "./lab.js";
 import { scaleTop, toCanvas } from "./picture.js";
 import { button, cellUnder, choice, colourOf, frame, h, number, percent, refill, scheduler, setText } from "./tools.js";
+
+const UNKEPT = { kept: START.kept, tab: START.tab, tour: START.tour, tool: START.tool };
 
 // What the explorer shows now, in numbers and words.
 function taken(lab) {
@@ -72,15 +75,28 @@ export function compareView(lab) {
   const keep = button(
     "Keep what is shown as A",
     () => {
+      const { image } = lab.state,
+        shared = image < lab.images.labels.length && !lab.edited.has(image); // the reader's own picture is in no address
       lab.kept = taken(lab);
+      lab.set({ kept: shared ? toHash({ ...lab.state, ...UNKEPT }).slice(1) || "image=0" : "" });
       redraw();
     },
     { class: "vfs-go" },
   );
   const swap = button("Forget A", () => {
     lab.kept = null;
+    lab.set({ kept: "" });
     redraw();
   });
+  // An address names what was kept: compute it again, beside what is shown.
+  async function recall() {
+    const { engine, models, images, names } = lab,
+      other = Object.assign(makeLab(engine, models, images), { names });
+    Object.assign(other.state, fromHash(lab.state.kept, models[0], images.labels.length, models.length));
+    await other.run();
+    lab.kept = taken(other);
+    redraw();
+  }
   const named =
     lab.names.length > 1
       ? choice(
@@ -182,6 +198,7 @@ export function compareView(lab) {
     if (!changed.includes("hover") && !changed.includes("busy")) redraw();
   });
   draw();
+  if (lab.state.kept && !lab.kept) recall();
   return h(
     "div",
     {},

@@ -18,7 +18,12 @@ export const START = {
   order: 0,
   tool: "look",
   tour: 0,
+  tab: 0,
+  kept: "",
+  photo: false, // the picture without a map on it
+  switching: false, // a click on the wall switches off instead of choosing
 };
+const UNNAMED = ["photo", "switching"]; // not in the address
 
 // A permutation of n things that depends on its number alone; number 0 is the order of the picture.
 export function orderOf(serial, n) {
@@ -194,8 +199,8 @@ export function toHash(state, start = START) {
     pairs = (list) => list.map((pair) => [pair].flat().join(".")).join("_");
   for (const key of Object.keys(START)) {
     const value = state[key];
-    if (JSON.stringify(value) === JSON.stringify(start[key]) || key === "tool") continue;
-    parts.push(`${key}=${Array.isArray(value) ? pairs(value) : value}`);
+    if (JSON.stringify(value) === JSON.stringify(start[key]) || UNNAMED.includes(key)) continue;
+    parts.push(`${key}=${Array.isArray(value) ? pairs(value) : encodeURIComponent(value)}`);
   }
   return parts.length ? `#${parts.join("&")}` : "";
 }
@@ -219,6 +224,9 @@ export function fromHash(hash, model, count, models = 1) {
     hidden: (text) => list(text, model.N),
     order: (text) => whole(text, 0, 2147483647),
     tour: (text) => whole(text, 0, 8),
+    tab: (text) => whole(text, 0, 3),
+    tool: (text) => (["look", "hide", "draw", "erase"].includes(text) ? text : undefined),
+    kept: (text) => text,
     model: (text) => whole(text, 0, models - 1),
     off: (text) =>
       text

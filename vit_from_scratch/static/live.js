@@ -1,5 +1,5 @@
 // The explorer that runs the model: it ties engine, state and views together. `data` is what page.py packed:
-// { title, models, names, images, first, model, puzzle, tour, hash, lessons, training, open }.
+// { title, models, names, images, first, model, puzzle, tour, hash, lessons, training, tab }.
 import { makeEngine } from "./worker.js";
 import { decodeBase64 } from "./vit.js";
 import { fromHash, makeLab, START, toHash } from "./lab.js";
@@ -14,12 +14,13 @@ import { tourView } from "./tour.js";
 import { trainingView } from "./training.js";
 
 // Panels of which one is open; each is made when it is first opened. Arrow keys move between the tabs.
-function tabs(panels, first) {
+function tabs(lab, panels) {
   const list = h("div", { class: "vfs-tabs", role: "tablist", "aria-label": "More to see" }),
     box = h("div"),
     made = [];
   const serial = Math.random().toString(36).slice(2);
-  const open = (chosen) => {
+  const open = () => {
+    const chosen = Math.min(lab.state.tab, panels.length - 1);
     panels.forEach(([, make], i) => {
       if (i === chosen && !made[i]) {
         made[i] = h(
@@ -37,7 +38,7 @@ function tabs(panels, first) {
   const buttons = panels.map(([name], i) =>
     h(
       "button",
-      { type: "button", role: "tab", id: `t${serial}${i}`, "aria-controls": `p${serial}${i}`, onclick: () => open(i) },
+      { type: "button", role: "tab", id: `t${serial}${i}`, "aria-controls": `p${serial}${i}`, onclick: () => lab.set({ tab: i }) },
       name,
     ),
   );
@@ -46,16 +47,14 @@ function tabs(panels, first) {
       at = buttons.findIndex((node) => node.tabIndex === 0) + move;
     if (!move || !buttons[at]) return;
     event.preventDefault();
-    open(at);
+    lab.set({ tab: at });
     buttons[at].focus();
   });
   list.append(...buttons);
-  open(
-    Math.max(
-      0,
-      panels.findIndex(([name]) => name === first),
-    ),
-  );
+  lab.on((changed) => {
+    if (changed.includes("tab")) open();
+  });
+  open();
   return h("div", {}, list, box);
 }
 
@@ -65,27 +64,27 @@ function fill(lab, data) {
     status = h("p", { class: "vfs-status", role: "status" }),
     say = (text) => setText(status, text);
   const { headline, bars } = answerView(lab);
+  const small = h("canvas", { class: "vfs-small", role: "img", "aria-label": "The picture as the model reads it" });
   const answers = h("div", { class: "vfs-answers" }, bars, lensView(lab));
   const parts = [
     shelf(lab),
     status,
-    h("div", { class: "vfs-screen" }, h("div", {}, headline, pictureView(lab, say)), wallView(lab), answers),
+    h("div", { class: "vfs-screen" }, h("div", {}, h("div", { class: "vfs-beside" }, headline, small), pictureView(lab, say, small)), wallView(lab), answers),
   ];
-  if (data.tour) parts.unshift(tourView(lab, data));
+  if (data.tour) parts.unshift(...tourView(lab, data));
   parts.push(
-    tabs(
-      [
-        ["Follow one patch", () => followView(lab, data.lessons)],
-        ["Who looks at whom", () => matrixView(lab)],
-        ["Compare", () => compareView(lab)],
-        ...(data.training ? [["Over training", () => trainingView(lab, data.training)]] : []),
-      ],
-      data.open,
-    ),
+    tabs(lab, [
+      ["Every step in numbers", () => followView(lab, data.lessons)],
+      ["Who looks at whom", () => matrixView(lab)],
+      ["Compare", () => compareView(lab)],
+      ...(data.training ? [["Over training", () => trainingView(lab, data.training)]] : []),
+    ]),
   );
   root.replaceChildren(...parts);
   lab.on(() => (lab.busy ? root.setAttribute("aria-busy", "true") : root.removeAttribute("aria-busy")));
-  lab.on(() => root.classList.toggle("painting", lab.state.tool === "draw" || lab.state.tool === "erase"));
+  const painting = () => root.classList.toggle("painting", ["draw", "erase"].includes(lab.state.tool));
+  lab.on(painting);
+  painting();
 }
 
 export function mountLive(element, data, workerSource) {
@@ -104,7 +103,7 @@ export function mountLive(element, data, workerSource) {
     lab.show(["hover"]);
   };
   const fromAddress = () => fromHash(location.hash, lab.model, lab.count, models.length);
-  const start = { ...START, image: data.first ?? 0, model: data.model ?? 0 };
+  const start = { ...START, image: data.first ?? 0, model: data.model ?? 0, tab: data.tab ?? 0 };
   Object.assign(lab.state, start, data.hash ? fromAddress() : {});
   let shown = null;
   function build() {
@@ -128,7 +127,7 @@ export function mountLive(element, data, workerSource) {
   }
   element.replaceChildren(root);
   build();
-  if (data.hash) addEventListener("hashchange", () => lab.set({ ...start, tool: lab.state.tool, ...fromAddress() }));
+  if (data.hash) addEventListener("hashchange", () => lab.set({ ...start, ...fromAddress() }));
   lab.show(["result"]);
   lab.run();
   return lab;

@@ -93,7 +93,7 @@ export function matrixView(lab) {
     h(
       "p",
       {},
-      "Row: who looks. Column: what is looked at. A click pins the pair; the picture and “Follow one patch” go along.",
+      "Row: who looks. Column: what is looked at. A click pins the pair; the picture and “Every step in numbers” go along.",
     ),
     h("div", { class: "vfs-matrix-frame" }, h("span", { class: "vfs-quiet" }, "looks ↓   is looked at →"), canvas),
     caption,

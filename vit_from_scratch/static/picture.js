@@ -12,19 +12,15 @@ import {
   setText,
   speaker,
   stepOnGrid,
+  tick,
 } from "./tools.js";
 import { help } from "./words.js";
 
 const TOOLS = [
-  [
-    "look",
-    "Look",
-    "A click chooses the patch that looks; a second click on " +
-      "another one, with Shift or Enter, chooses what it looks at.",
-  ],
-  ["hide", "Hide", "A click hides a patch behind the mean colour, or shows it again."],
+  ["look", "Look", "A click chooses the patch that looks; Shift and a click, what it looks at."],
+  ["hide", "Hide", "A click hides a patch, or shows it again. Hold the mouse button to hide many."],
   ["draw", "Draw", "Draw on the picture; the model reads it at once."],
-  ["erase", "Erase", "Bring the original pixels back."],
+  ["erase", "Erase", "Bring the original pixels back, stroke by stroke."],
 ];
 
 // Bytes (H, W, C) as a canvas.
@@ -85,7 +81,7 @@ export function scaleTop(lab, values) {
   return method === "relevance" ? largest : Math.max(largest, 4 / lab.model.T);
 }
 
-export function pictureView(lab, say) {
+export function pictureView(lab, say, small) {
   const { model } = lab,
     { rows, columns, H, W, P, C, prefix } = model,
     zoom = Math.max(1, Math.round(448 / W));
@@ -100,23 +96,26 @@ export function pictureView(lab, say) {
     most = h("span"),
     even = h("span", { class: "vfs-uniform" });
   const legendBox = h("div", { class: "vfs-scale-box" }, legend, h("i", { class: "vfs-uniform-mark" }));
-  const small = h("canvas", { class: "vfs-small", role: "img", "aria-label": "The picture as the model reads it" });
   const caption = h("p", { class: "vfs-caption" }),
     chips = h("div", { class: "vfs-buttons vfs-chips" });
   const ink = h("input", { type: "color", value: "#e02020", "aria-label": "Colour to draw with" });
   const inkBox = h("label", { class: "vfs-tick" }, ink, h("span", {}, "ink"));
-  const tools = TOOLS.map(([tool, text, title]) => [tool, button(text, () => lab.set({ tool }), { title })]);
+  const tools = TOOLS.map(([tool, text]) => [tool, button(text, () => lab.set({ tool }))]),
+    hint = h("p", { class: "vfs-quiet vfs-hint" });
+  const plain = tick("Only the photograph", (photo) => lab.set({ photo }));
   let hover = null,
-    stroke = null;
+    byKeys = false, // the keyboard moved there: nothing is chosen until Enter
+    stroke = null,
+    sweep = null; // what dragging does to patches: hide them (true) or show them
   const pointed = () => (hover === null ? lab.token() : hover + prefix);
 
   function draw() {
     const ctx = canvas.getContext("2d"),
       { state } = lab,
-      looking = state.tool === "look" || state.tool === "hide",
+      looking = !state.photo && (state.tool === "look" || state.tool === "hide"),
       [w, v] = [P * zoom, P * zoom];
     ctx.imageSmoothingEnabled = false;
-    ctx.filter = looking && lab.result ? "grayscale(1) brightness(.92)" : "none";
+    ctx.filter = looking && lab.result ? "grayscale(1) brightness(1.15)" : "none";
     ctx.drawImage(toCanvas(model, lab.seen(), small), 0, 0, canvas.width, canvas.height);
     ctx.filter = "none";
     const at = (n) => [(n % columns) * w, Math.floor(n / columns) * v];
@@ -124,7 +123,7 @@ export function pictureView(lab, say) {
       const values = lab.values({ token: pointed() }).subarray(prefix),
         largest = scaleTop(lab, values);
       values.forEach((value, n) => {
-        ctx.globalAlpha = largest ? 0.82 * (value / largest) : 0;
+        ctx.globalAlpha = largest ? 0.75 * (value / largest) : 0;
         ctx.fillStyle = colourOf("viridis", value, 0, largest);
         ctx.fillRect(...at(n), w, v);
       });
@@ -179,7 +178,11 @@ export function pictureView(lab, say) {
     const text =
       `${state.method === "lens" ? "" : `${lab.tokenName(token)}: `}${how}; ` +
       `most, ${amount} ${lab.tokenName(best)}.${chosen}`;
-    setText(caption, text[0].toUpperCase() + text.slice(1));
+    const waiting =
+      byKeys && hover !== null && token !== lab.token()
+        ? ` Only a look: Enter ${state.tool === "hide" ? "hides" : "chooses"} this patch, Escape returns to ${lab.tokenName(lab.token())}.`
+        : "";
+    setText(caption, text[0].toUpperCase() + text.slice(1) + waiting);
     sr.say(caption.textContent);
   }
   const exact = (value) => (lab.state.method === "relevance" ? value.toPrecision(3) : `${(100 * value).toFixed(3)} %`);
@@ -202,12 +205,7 @@ export function pictureView(lab, say) {
   function use(n, second) {
     const { state } = lab,
       token = n + prefix;
-    if (state.tool === "hide")
-      lab.set({
-        hidden: state.hidden.includes(n)
-          ? state.hidden.filter((x) => x !== n)
-          : [...state.hidden, n].sort((a, b) => a - b),
-      });
+    if (state.tool === "hide") cover(n, !state.hidden.includes(n));
     else if (state.tool === "look")
       lab.set(
         second
@@ -219,12 +217,20 @@ export function pictureView(lab, say) {
         for (let x = 1; x < P; x += 2) paint((n % columns) * P + x, Math.floor(n / columns) * P + y);
     if (state.tool !== "look" && state.tool !== "hide") stroke = null;
   }
+  function cover(n, hide) {
+    const rest = lab.state.hidden.filter((x) => x !== n);
+    lab.set({ hidden: hide ? [...rest, n].sort((a, b) => a - b) : rest });
+  }
   const place = (event) => {
     const box = canvas.getBoundingClientRect();
     return [((event.clientX - box.left) / box.width) * W, ((event.clientY - box.top) / box.height) * H];
   };
   const painting = () => lab.state.tool === "draw" || lab.state.tool === "erase";
   canvas.addEventListener("pointerdown", (event) => {
+    const first = cellUnder(event, canvas, rows, columns);
+    // a finger that moves scrolls the page, so only mouse and pen hide by dragging
+    if (lab.state.tool === "hide" && event.pointerType !== "touch" && first !== null)
+      sweep = { hide: !lab.state.hidden.includes(first), first, moved: false };
     if (!painting()) return;
     event.preventDefault();
     canvas.setPointerCapture(event.pointerId);
@@ -233,6 +239,12 @@ export function pictureView(lab, say) {
   canvas.addEventListener("pointermove", (event) => {
     if (stroke && painting() && event.buttons) return paint(...place(event));
     const cell = cellUnder(event, canvas, rows, columns);
+    byKeys = false;
+    if (sweep && event.buttons && cell !== null && (sweep.moved || cell !== sweep.first)) {
+      if (!sweep.moved) cover(sweep.first, sweep.hide);
+      sweep.moved = true;
+      cover(cell, sweep.hide);
+    }
     if (cell !== hover) {
       hover = cell;
       lab.hover(cell === null ? null : cell + prefix);
@@ -242,29 +254,32 @@ export function pictureView(lab, say) {
   canvas.addEventListener("pointerup", () => {
     stroke = null;
   });
-  canvas.addEventListener("pointerleave", () => {
+  function leave() {
     hover = null;
+    byKeys = false;
     lab.hover(null);
     redraw();
-  });
+  }
+  canvas.addEventListener("pointerleave", leave);
+  canvas.addEventListener("blur", leave);
   canvas.addEventListener("click", (event) => {
-    const cell = cellUnder(event, canvas, rows, columns);
-    if (!painting() && cell !== null) use(cell, event.shiftKey);
+    const cell = cellUnder(event, canvas, rows, columns),
+      swept = sweep?.moved;
+    sweep = null;
+    if (!painting() && !swept && cell !== null) use(cell, event.shiftKey);
   });
   canvas.addEventListener("keydown", (event) => {
     const now = hover ?? Math.max(0, lab.token() - prefix),
       next = stepOnGrid(event.key, now, rows, columns);
     if (next !== null) {
       hover = next;
+      byKeys = true;
       lab.hover(next + prefix);
       redraw();
     } else if (event.key === "Enter" || event.key === " ") use(now, event.shiftKey);
     else if (event.key === "Home") lab.set({ token: null });
-    else if (event.key === "Escape") {
-      hover = null;
-      lab.hover(null);
-      redraw();
-    } else return;
+    else if (event.key === "Escape") leave();
+    else return;
     event.preventDefault();
     event.stopPropagation();
   });
@@ -291,6 +306,9 @@ export function pictureView(lab, say) {
     for (const [token, chip] of tokenChips) chip.setAttribute("aria-pressed", String(lab.token() === token));
     chips.querySelector(".vfs-forget").hidden = lab.state.target === null;
     inkBox.hidden = lab.state.tool !== "draw";
+    setText(hint, TOOLS.find(([tool]) => tool === lab.state.tool)[2]);
+    plain.set(lab.state.photo);
+    plain.node.hidden = painting();
     redraw();
   });
   const table = colours("viridis"),
@@ -306,12 +324,14 @@ export function pictureView(lab, say) {
       { class: "vfs-buttons vfs-tools", role: "group", "aria-label": "What a click on the picture does" },
       tools.map(([, node]) => node),
       inkBox,
+      plain.node,
     ),
+    hint,
     canvas,
     h("div", { class: "vfs-legend-row" }, h("span", {}, "0"), legendBox, most),
     even,
     chips,
-    h("div", { class: "vfs-beside" }, caption, small),
+    caption,
     ownPicture(lab, say),
     sr.node,
   );
@@ -403,7 +423,7 @@ function ownPicture(lab, say) {
 // The pictures to choose from, small.
 export function shelf(lab) {
   const { model } = lab,
-    box = h("div", { class: "vfs-shelf", role: "group", "aria-label": "Pictures" }),
+    box = h("div", { class: "vfs-shelf", role: "group", "aria-label": "Pictures; arrow keys move" }),
     buttons = [];
   function fill() {
     while (buttons.length < lab.count) {
@@ -414,6 +434,7 @@ export function shelf(lab) {
         "button",
         {
           type: "button",
+          tabindex: -1,
           "aria-label": `Picture ${index + 1}: ${name}`,
           title: name,
           onclick: () => lab.set({ image: index, hidden: [], order: 0, target: null }),
@@ -423,11 +444,25 @@ export function shelf(lab) {
       buttons.push(node);
       box.append(node);
     }
-    buttons.forEach((node, index) => node.setAttribute("aria-pressed", String(index === lab.state.image)));
+    buttons.forEach((node, index) => {
+      node.setAttribute("aria-pressed", String(index === lab.state.image));
+      node.tabIndex = index === lab.state.image ? 0 : -1;
+    });
     const chosen = buttons[lab.state.image];
     if (chosen && (chosen.offsetLeft < box.scrollLeft || chosen.offsetLeft > box.scrollLeft + box.clientWidth - 60))
       box.scrollLeft = chosen.offsetLeft - 80;
   }
+  // One stop for the Tab key; the arrow keys move along the shelf.
+  box.addEventListener("keydown", (event) => {
+    const at = buttons.indexOf(box.getRootNode().activeElement),
+      next = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: buttons.length - 1 }[event.key];
+    if (at < 0 || !buttons[next]) return;
+    event.preventDefault();
+    event.stopPropagation();
+    buttons[at].tabIndex = -1;
+    buttons[next].tabIndex = 0;
+    buttons[next].focus();
+  });
   lab.on((changed) => {
     if (changed.includes("image") || changed.includes("result")) fill();
     if (changed.includes("pixels")) toCanvas(model, lab.picture(), buttons[lab.state.image].querySelector("canvas"));

@@ -1,8 +1,12 @@
 // Eight stops that ask something; the reader answers by doing it. Every number in a reply is computed when it is
 // said.
-import { button, h, number, percent, refill, scheduler } from "./tools.js";
+import { orderOf } from "./lab.js";
+import { button, h, number, percent, refill, scheduler, setText } from "./tools.js";
 
-const FRESH = { hidden: [], off: [], skip: [], order: 0, target: null, method: "attention", about: -1, tool: "look" };
+const FRESH = {
+  ...{ hidden: [], off: [], skip: [], order: 0, target: null, method: "attention", about: -1 },
+  ...{ tool: "look", photo: false, switching: false },
+};
 
 // How far to the right a head's patches look, on average, in patches; negative is left.
 export function sideways(model, weights, head) {
@@ -119,8 +123,9 @@ function tourStops(lab, data) {
       title: "What does it need?",
       setup: { ...first, token: null, block: null, head: "mean", tool: "hide" },
       ask: () =>
-        `Attention shows where it looks; hiding shows what it needs. Guess how many ` +
-        `of the ${N} patches it takes, then hide patches until the answer changes.`,
+        `Attention shows where it looks; hiding shows what it needs. How many of the ${N} patches does ` +
+        `it take? Guess, then hide patches until the answer changes: click them, or drag with the mouse.`,
+      guesses: ["1 to 5", "6 to 15", "16 to 32", "more than 32"],
       reply: () =>
         !lab.state.hidden.length
           ? [false, ""]
@@ -132,7 +137,8 @@ function tourStops(lab, data) {
       title: "Does order matter?",
       setup: { ...first, token: null, block: null, head: "mean" },
       ask: () =>
-        "All patches stay, only their places change. Will the answer survive? Make a guess, then shuffle the patches.",
+        "All patches stay, only their places change. Will the answer survive? Guess, then shuffle the patches.",
+      guesses: ["It stays", "It changes"],
       reply: () =>
         !lab.state.order
           ? [false, ""]
@@ -147,7 +153,10 @@ function tourStops(lab, data) {
     {
       title: "How many parts can fail?",
       setup: { ...first, token: null, block: null, head: "mean" },
-      ask: () => "Tick the box below the wall, and switch heads or whole blocks off until the answer changes.",
+      ask: () =>
+        "How many heads and blocks can it do without? Guess. Then tick the box below " +
+        "the wall, and switch heads or whole blocks off until the answer changes.",
+      guesses: ["1 to 3", "4 to 8", "more than 8"],
       reply: () => {
         const count = lab.state.off.length + lab.state.skip.length;
         return !count
@@ -158,44 +167,164 @@ function tourStops(lab, data) {
       },
     },
   ];
-  if (data.puzzle == null) return stops;
-  const label = lab.label(data.puzzle),
-    setup = { ...FRESH, image: data.puzzle, token: null, block: null, head: "mean", method: "relevance", tool: "hide" };
-  stops.push({
-    title: "A puzzle",
-    setup,
-    ask: () =>
-      `The label of this picture is ${named(lab, label)}, and the model says ${named(lab, before(lab))}. ` +
-      `Why? The map shows which patches speak for what it says. ` +
-      `Hide some of them, look what it says without, and see under the pictures which class it nearly said.`,
-    reply: () => {
-      if (!lab.state.hidden.length) return [false, ""];
-      if (!changedMind(lab)) return [false, `${lab.state.hidden.length} hidden: still ${said(lab)}.`];
-      const right = lab.winner() === label;
-      return [
-        true,
-        `Without ${lab.state.hidden.length === 1 ? "that patch" : `those ${lab.state.hidden.length} patches`} ` +
-          `it says ${said(lab)}${right ? ", the label" : ""}. So ` +
-          `${named(lab, before(lab))} hung on what you hid. Now try your own picture.`,
-      ];
-    },
-  });
+  if (data.puzzle) stops.push(puzzleStop(lab, data.puzzle));
   return stops;
 }
 
+// A wrong answer with three explanations, each of which can be tested by hiding what it speaks of. `puzzle`: image,
+// says (the wrong class), label, and tests: { belief, act, hidden } or { belief, act, from, number } for a random draw.
+function puzzleStop(lab, puzzle) {
+  const { says, label, tests, more } = puzzle,
+    found = tests.map(() => null);
+  let whole = null, // what the model makes of the picture as it is
+    draws = 0,
+    alone = null;
+  const same = (x, y) => x.length === y.length && x.every((n) => y.includes(n));
+  const draw = ({ from, number: count }, serial) =>
+    orderOf(serial, from.length)
+      .slice(0, count)
+      .map((i) => from[i]);
+  const patchesOf = (test, serial) => [...(test.hidden ?? draw(test, serial))].sort((a, b) => a - b);
+  const now = () => ({ says: lab.winner(), share: lab.result.probabilities[says] });
+  const outcome = ({ says: winner, share }) =>
+    `${lab.model.classes[says]} ${percent(whole.share)} → ${percent(share)}: ` +
+    (winner === says ? `still ${lab.model.classes[says]}` : `it says ${lab.model.classes[winner]}`);
+
+  function look() {
+    const { hidden } = lab.state;
+    if (!lab.ready() || lab.state.image !== puzzle.image) return;
+    if (!hidden.length) {
+      const lens = lab.lens.map((_, depth) => lab.lensAt(depth, lab.answerToken())[label]);
+      whole = { ...now(), turn: Math.max(0, turningBlock(lab)), most: Math.max(...lens) };
+    }
+    if (!whole) return;
+    tests.forEach((test, i) => {
+      const wanted = patchesOf(test, draws || 1);
+      if (same(hidden, wanted)) found[i] = now();
+    });
+    if (same(hidden, more.hidden)) alone = now();
+  }
+  function row(test, i, guess, choose) {
+    const act = () => {
+      if (test.from) draws += 1;
+      lab.set({ hidden: patchesOf(test, draws), tool: "hide" });
+    };
+    return h(
+      "li",
+      {},
+      h(
+        "label",
+        { class: "vfs-tick" },
+        h("input", { type: "radio", name: "vfs-belief", checked: guess === i, onchange: () => choose(i) }),
+        h("span", {}, test.belief),
+      ),
+      button(test.act, act),
+      h("b", {}, found[i] ? outcome(found[i]) : ""),
+    );
+  }
+  function verdict() {
+    const tried = found.filter(Boolean).length,
+      name = (k) => lab.model.classes[k];
+    if (!tried) return [false, ""];
+    if (tried < tests.length) return [false, `${tried} of ${tests.length} tested.`];
+    const fell = tests.filter((_, i) => found[i].says !== says);
+    if (fell.length !== 1) return [true, `${fell.length} of ${tests.length} take “${name(says)}” away.`];
+    return [true, `Of the three tests only “${fell[0].act}” takes “${name(says)}” away.`];
+  }
+  // What the three tests say together, once they are made.
+  function conclusion(guess) {
+    if (!found.every(Boolean)) return "";
+    const fell = tests.filter((_, i) => found[i].says !== says),
+      name = (k) => lab.model.classes[k];
+    if (fell.length !== 1) return "";
+    const belief = tests[guess] ? ` You believed: ${tests[guess].belief.split(":")[0].toLowerCase()}.` : "";
+    return (
+      `${fell[0].because} After each block the model can be asked: “${name(says)}” leads from block ${whole.turn} on, and ` +
+      `“${name(label)}” never gets more than ${percent(whole.most)}.${alone ? ` ${more.because}` : ""}${belief}`
+    );
+  }
+  return {
+    title: "A puzzle",
+    setup: {
+      ...{ ...FRESH, image: puzzle.image, token: null, block: null, head: "mean" },
+      ...{ method: "relevance", about: says, tool: "hide" },
+    },
+    ask: () =>
+      `The picture's label is ${named(lab, label)}. The model says ${named(lab, says)}` +
+      (whole ? `, ${percent(whole.share)}, and gives ${named(lab, label)} almost nothing` : "") +
+      ". Why is it wrong? Choose the explanation that you believe, then test all three: each button hides patches.",
+    look,
+    extra: (guess, choose) => [
+      h(
+        "ul",
+        { class: "vfs-tests" },
+        tests.map((test, i) => row(test, i, guess, choose)),
+        found.every(Boolean)
+          ? h(
+              "li",
+              {},
+              h("span", {}, more.question),
+              button(more.act, () => lab.set({ hidden: more.hidden })),
+              h("b", {}, alone ? outcome(alone) : ""),
+            )
+          : null,
+      ),
+      h("p", { class: "vfs-conclusion" }, conclusion(guess)),
+      h(
+        "div",
+        { class: "vfs-buttons" },
+        button("Show the whole picture", () => lab.set({ hidden: [] })),
+        button("Show only the photograph", () => lab.set({ photo: !lab.state.photo })),
+      ),
+    ],
+    reply: verdict,
+  };
+}
+
+// The tour's box, and a bar that stays in sight: the reply, what the model says now, and the way on.
 export function tourView(lab, data) {
   const stops = tourStops(lab, data),
     box = h("div", { class: "vfs-tour", role: "region", "aria-label": "Tour" }),
-    solved = new Set();
+    bar = h("div", { class: "vfs-tour-bar", role: "region", "aria-label": "Tour: reply and next stop" }),
+    solved = new Set(),
+    guessed = new Map();
   const reply = h("p", { class: "vfs-reply", "aria-live": "polite" });
   function go(number) {
-    lab.set({ tour: number, ...(number ? stops[number - 1].setup : FRESH) });
+    lab.set({ ...(number ? stops[number - 1].setup : FRESH), tour: number });
     draw();
     box.querySelector("h2")?.focus();
+  }
+  function guessBox(stop, tour) {
+    const choose = (i) => {
+      guessed.set(tour, i);
+      redraw();
+    };
+    if (stop.extra) return stop.extra(guessed.get(tour), choose);
+    if (!stop.guesses) return [];
+    const options = stop.guesses.map((text, i) =>
+      h(
+        "label",
+        { class: "vfs-tick" },
+        h("input", {
+          type: "radio",
+          name: "vfs-guess",
+          checked: guessed.get(tour) === i,
+          disabled: solved.has(tour),
+          onchange: () => choose(i),
+        }),
+        h("span", {}, text),
+      ),
+    );
+    return [h("fieldset", { class: "vfs-guess" }, h("legend", {}, "Your guess"), options)];
+  }
+  function remembered(stop, tour) {
+    const guess = guessed.get(tour);
+    return stop.guesses?.[guess] && solved.has(tour) ? ` You guessed: ${stop.guesses[guess].toLowerCase()}.` : "";
   }
   function draw() {
     const { tour } = lab.state,
       stop = stops[tour - 1];
+    bar.hidden = !stop;
     if (!stop) {
       refill(
         box,
@@ -209,31 +338,27 @@ export function tourView(lab, data) {
       );
       return;
     }
-    const [done, text] = lab.ready() ? stop.reply() : [solved.has(tour), reply.textContent];
+    stop.look?.();
+    const [done, text] = lab.ready() ? stop.reply() : [solved.has(tour), null];
     if (done) solved.add(tour);
-    if (reply.textContent !== text) reply.textContent = text;
+    if (text !== null) setText(reply, text && text + remembered(stop, tour));
     reply.classList.toggle("vfs-solved", done);
     if (!lab.result) return;
+    const title = h("h2", { tabindex: -1 }, `${tour} of ${stops.length}: ${stop.title}`);
+    refill(box, title, h("p", {}, stop.ask()), guessBox(stop, tour));
+    const dots = stops.map((_, i) => h("i", { class: i + 1 === tour ? "now" : solved.has(i + 1) ? "done" : "" })),
+      way = { class: solved.has(tour) ? "vfs-go" : "" };
     refill(
-      box,
-      h("h2", { tabindex: -1 }, `${tour} of ${stops.length}: ${stop.title}`),
-      h("p", {}, stop.ask()),
+      bar,
       reply,
       h(
         "div",
         { class: "vfs-buttons" },
+        h("span", { class: "vfs-says" }, `It says ${said(lab)}`),
         button("← Back", () => go(tour - 1)),
-        tour < stops.length
-          ? button(solved.has(tour) ? "Next →" : "Skip →", () => go(tour + 1), {
-              class: solved.has(tour) ? "vfs-go" : "",
-            })
-          : null,
+        tour < stops.length ? button(solved.has(tour) ? "Next →" : "Skip →", () => go(tour + 1), way) : null,
         button("End the tour", () => go(0)),
-        h(
-          "span",
-          { class: "vfs-dots", "aria-hidden": "true" },
-          stops.map((_, i) => h("i", { class: i + 1 === tour ? "now" : solved.has(i + 1) ? "done" : "" })),
-        ),
+        h("span", { class: "vfs-dots", "aria-hidden": "true" }, dots),
       ),
     );
   }
@@ -242,5 +367,5 @@ export function tourView(lab, data) {
     if (!changed.includes("hover")) redraw();
   });
   draw();
-  return box;
+  return [box, bar];
 }

@@ -15,7 +15,6 @@ export function wallView(lab) {
   const canvas = h("canvas", { class: "vfs-wall-canvas", "aria-hidden": "true" });
   Object.assign(canvas, { width: L * (columns + 1) - 1, height: heads * (rows + 1) - 1 });
   const grid = h("div", { class: "vfs-wall-grid", role: "group", "aria-label": "Every head of every block" });
-  let switching = false;
   const tiles = Array.from({ length: L * heads }, (_, i) => {
     const [head, block] = [Math.floor(i / L), i % L];
     const node = h("button", { type: "button", tabindex: i ? -1 : 0, onclick: () => press(block, head) });
@@ -24,7 +23,7 @@ export function wallView(lab) {
   });
   function press(block, head) {
     const { off } = lab.state;
-    if (!switching) lab.set({ block, head, method: "attention" });
+    if (!lab.state.switching) lab.set({ block, head, method: "attention" });
     else
       lab.set({
         off: lab.isOff(block, head)
@@ -48,7 +47,7 @@ export function wallView(lab) {
   );
   function pressBlock(block) {
     const { skip } = lab.state;
-    if (!switching) lab.set({ block });
+    if (!lab.state.switching) lab.set({ block });
     else lab.set({ skip: skip.includes(block) ? skip.filter((x) => x !== block) : [...skip, block] });
   }
 
@@ -69,10 +68,7 @@ export function wallView(lab) {
   const about = choice("Class", [[-1, "the one it answers"], ...model.classes.map((name, k) => [k, name])], (v) =>
     lab.set({ about: +v }),
   );
-  const off = tick("A click on a head or a block number switches it off", (on) => {
-    switching = on;
-    lab.root.classList.toggle("switching", on);
-  });
+  const off = tick("A click on a head or a block number switches it off", (switching) => lab.set({ switching }));
   const restore = button("Switch everything on", () => lab.set({ off: [], skip: [] }));
   const meaning = h("span"),
     shown = {
@@ -105,6 +101,8 @@ export function wallView(lab) {
     head.node.hidden = state.method !== "attention" || heads < 2;
     about.node.hidden = state.method !== "relevance" && state.method !== "lens";
     for (const [name, node] of Object.entries(shown)) node.hidden = name !== state.method;
+    off.set(state.switching);
+    lab.root.classList.toggle("switching", state.switching);
     method.set(state.method);
     head.set(state.head);
     about.set(state.about);

@@ -34,6 +34,14 @@ const MEANING = {
     "The score of a class before softmax turns the scores into probabilities. Only differences between scores count.",
 };
 
+// Move a note sideways until it lies inside its explorer.
+function keepInside(note, mark) {
+  const bounds = mark.closest(".vfs").getBoundingClientRect(),
+    start = mark.parentNode.getBoundingClientRect().left,
+    left = Math.min(start - 120, bounds.right - note.offsetWidth - 8);
+  note.style.left = `${Math.max(bounds.left + 8, left) - start}px`;
+}
+
 // A "?" that shows three lines when pressed, and closes with Escape, another press or another "?".
 export function help(word) {
   const note = h("span", { class: "vfs-note", role: "note", hidden: true }, MEANING[word]);
@@ -45,6 +53,7 @@ export function help(word) {
   const show = (open) => {
     note.hidden = !open;
     mark.setAttribute("aria-expanded", String(open));
+    if (open) keepInside(note, mark);
   };
   mark.addEventListener("click", () => {
     const open = note.hidden;
