@@ -480,7 +480,7 @@ PRESETS = {
         _small | _recipe | dict(name="cifar100", valid_fraction=0.02, flip=True)),
     "gtsrb": Preset(
         "German traffic signs in 43 classes: the recipe of cifar10, never mirrored, for a mirrored sign is another sign", "not measured yet",
-        _small | _recipe | dict(name="gtsrb", flip=False)),
+        _small | _recipe | dict(name="gtsrb", flip=False, epochs=24)),
     "cifar10-gpu": Preset(
         "CIFAR-10 from scratch with a full budget, for one CUDA GPU",
         "test accuracy 0.9461 with seed 0, 207 s of training and validation on one NVIDIA H100 (PyTorch 2.11, 2026-11-26)",
