@@ -67,7 +67,7 @@ def write_scripts(
     packed, samples = pack_model(from_shipped(MODEL), "int8"), load_samples(MODEL)
     model = unpack_model(packed)
     first, puzzle = choose_pictures(model, samples)
-    known = {"title": "A Vision Transformer in this page", "names": ["trained", "untrained"], "first": first, "puzzle": puzzle_of(model, samples, puzzle), "lessons": lesson_places()}
+    known = {"title": "A Vision Transformer in this page", "names": ["trained", "untrained"], "comparable": [0, 1], "first": first, "puzzle": puzzle_of(model, samples, puzzle), "lessons": lesson_places()}
     pictures = {"images": pack_images(model, samples.images, samples.labels)}
     folder.mkdir(parents=True, exist_ok=True)
     files = {

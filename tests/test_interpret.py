@@ -140,3 +140,39 @@ def test_a_model_elsewhere():
     model.cuda()
     close(interpret.attention_maps(model, images).cpu(), here[0], eps=1e-3)
     close(interpret.deletion_curve(model, images, maps).cpu(), here[1], eps=1e-3)
+
+
+def test_what_the_weights_show_without_a_picture():
+    plain = ViT(image_size=(4, 6), patch_size=2, num_classes=3, embed_dim=2, depth=1, num_heads=1)
+    plain.pos_embed.data[0, 1:] = torch.tensor([[3.0, 0], [0, 1], [1, 1], [-2, 0], [0, 5], [4, 4]])
+    close(interpret.pos_embed_similarity(plain)[0], torch.tensor([[1, 0, 0.5**0.5], [-1, 0, 0.5**0.5]]), eps=1e-6)
+    close(interpret.pos_embed_norms(plain), torch.tensor([[3, 1, 2**0.5], [2, 5, 32**0.5]]), eps=1e-6)
+    only_self, everywhere = torch.eye(5), torch.full((5, 5), 0.2)  # 2 x 2 patches of 16 pixels
+    far = interpret.attention_distance([torch.stack([only_self, everywhere])[None]], (2, 2), 16)
+    close(far, torch.tensor([[0, 4 * (2 + 2**0.5)]]), eps=1e-4)
+    edge = torch.zeros(3, 2, 2).index_fill(2, torch.tensor(0), -0.5)
+    tiny = ViT(image_size=(4, 6), patch_size=2, num_classes=3, embed_dim=8, depth=2, num_heads=2)
+    tiny.patch_embed.proj.weight.data = torch.randn(8, 1, 1, 1, generator=torch.Generator().manual_seed(0)) * edge + 7.0
+    found = interpret.embedding_filters(tiny, 1)[0]  # the one pattern, its mean taken off, positive at its peak
+    assert torch.cosine_similarity(found.flatten(), edge.flatten(), dim=0).abs() > 0.999
+    assert found.max() >= -found.min()
+
+
+def test_what_is_refused():
+    model, images = make()
+    convolution = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten())
+    maps = interpret.attention_maps(model, images)
+    bytes_ = (images.sigmoid() * 255).to(torch.uint8)
+    fails(lambda: interpret.attention_maps(convolution, images), contains="has no attention blocks of this package")
+    fails(lambda: interpret.relevance(torch.nn.Sequential(model), images), contains="pass the ViT itself")
+    fails(lambda: interpret.attention_maps(model, bytes_), contains="images are torch.uint8: normalise them first")
+    fails(lambda: interpret.relevance(model, bytes_.float()), contains="normalised ones stay within a few units")
+    fails(lambda: interpret.cls_map(torch.zeros(4, 17), model), contains="for one row per image use patch_map")
+    fails(lambda: interpret.patch_map(torch.zeros(4, 7), model), contains="the last axis has 7 entries")
+    fails(lambda: interpret.relevance(model, images[:3], [1, 2]), contains="one for each of the 3 images, from 0 to 4")
+    fails(lambda: interpret.rollout(maps, "median"), contains="choose 'mean', 'max' or 'min'")
+    fails(lambda: interpret.rollout(maps, discard=1.0), contains="discard=1.0 must lie in [0, 1)")
+    fails(lambda: interpret.swap_activations(model, images, images, 9, [0]), contains="must lie between 0 and 3")
+    fails(lambda: interpret.swap_activations(model, images, images, 1, [99]), contains="must lie between 0 and 16")
+    fails(lambda: interpret.swap_effects(model, images[0], images[0]), contains="patching needs two answers")
+    fails(lambda: interpret.ablate_heads(model, [(0, 99)]).__enter__(), contains="there is no head 99 in block 0")

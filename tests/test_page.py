@@ -689,3 +689,77 @@ def test_the_explorer_of_a_notebook_writes_the_page(tmp_path, monkeypatch):
     assert sent == [{"type": "page", "text": "Written beside the notebook: vit_page.html"}]
     data = json.loads(re.search(r"globalThis.VIT_PAGE = (.*);</script>", (tmp_path / "vit_page.html").read_text())[1])
     assert data["models"][0]["mean"] == pytest.approx([0.1] * 3) and data["images"]["labels"] == [-1]
+
+
+@needs_browser
+def test_two_models_are_compared_patch_by_patch(visit, tmp_path):
+    "One model of 4 x 4 patches, one of 8 x 8: told on one grid, on one scale, with the difference."
+    arguments = dict(image_size=16, in_channels=3, num_classes=4, embed_dim=16, depth=2, num_heads=2)
+    coarse, fine = (lively(arguments | {"patch_size": patch}, seed) for patch, seed in ((4, 1), (2, 2)))
+    images = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    page = visit(export_html(coarse, images, tmp_path / "two.html", precision="float32", other=fine, names=("coarse", "fine")))
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_role("button", name="Compare with: fine").click()
+    settled(page)
+    rows = [weights[1, 0].mean(0)[0, 1:].detach() for weights in (attention_maps(m, normalised(m, images[0])) for m in (coarse, fine))]
+    spread = (rows[0].view(4, 4).repeat_interleave(2, 0).repeat_interleave(2, 1) / 4).flatten()  # A in B's patches
+    difference = rows[1] - spread
+    at = int(difference.abs().argmax())
+    caption = page.locator(".vfs-panel:not([hidden]) p.vfs-caption").inner_text().replace("−", "-")
+    assert f"patch {at} (row {at // 8}, column {at % 8})" in caption
+    assert f"A {spread[at]:.4f}, B {rows[1][at]:.4f}, difference {difference[at]:.4f}" in caption
+    assert "16 patches are told in B's 64" in caption
+    table = page.locator(".vfs-panel:not([hidden]) td").all_inner_texts()
+    both = [logits_of(m, images[0]).softmax(0) for m in (coarse, fine)]
+    for name, a, b, _ in zip(*(iter(table),) * 4, strict=True):
+        k = int(name.removeprefix("class "))
+        assert all(abs(float(text.split(" %")[0]) - 100 * p[k].item()) < 0.06 for text, p in ((a, both[0]), (b, both[1])))
+    address = page.evaluate("location.hash")
+    again = visit(tmp_path / "two.html", address)
+    again.wait_for_function("document.querySelector('.vfs-panel:not([hidden]) p.vfs-caption').textContent.includes('difference')")
+    assert again.locator(".vfs-panel:not([hidden]) p.vfs-caption").inner_text().replace("−", "-") == caption
+
+
+def test_the_command_line_puts_two_runs_into_a_page(tmp_path):
+    from typer.testing import CliRunner
+
+    from vit_from_scratch.cli import app
+
+    path = tmp_path / "two.html"
+    done = CliRunner().invoke(app, ["export", "shapes", "--html", str(path), "--compare", "shapes", "--precision", "int8"])
+    assert done.exit_code == 0, done.output
+    data = json.loads(re.search(r"globalThis.VIT_PAGE = (.*);</script>", path.read_text())[1])
+    assert data["names"] == ["shapes", "untrained", "shapes"] and data["comparable"] == [0, 1, 2]
+    assert data["models"][2]["bytes"] == data["models"][0]["bytes"]
+    refused = CliRunner().invoke(app, ["export", "shapes", "--html", str(tmp_path / "no.html"), "--compare", "cifar10"])
+    assert refused.exit_code != 0 and not (tmp_path / "no.html").exists()
+
+
+@needs_node
+def test_the_playground_counts_in_javascript_what_python_counts():
+    "Tokens, parameters, multiply-adds and the sentence of a refusal, on twenty places of the sliders and twenty models drawn at random."
+    from vit_from_scratch.data import load_data
+    from vit_from_scratch.estimate import count_tokens
+    from vit_from_scratch.explore import START, PlaygroundCosts, knobs
+    from vit_from_scratch.page import without_imports
+    from vit_from_scratch.vit import count_multiply_adds, count_parameters
+
+    costs, draw = PlaygroundCosts(load_data("shapes", limit=60)), random.Random(4)
+    places = {name: [value for value, _ in choices] for name, _, choices, _ in knobs(32)}
+    settings = [START | {name: draw.choice(values) for name, values in places.items()} for _ in range(20)]
+    start = costs.arguments(START)
+    cases = [start | {name: value for name, value in setting.items() if name in start} for setting in settings]
+    cases += [random_arguments(seed) for seed in range(20)]
+    code = f"const KINDS = {{}};\n{without_imports('playground.js')[0]}\nprocess.stdout.write(JSON.stringify(JSON.parse(require('fs').readFileSync(0)).map((a) => [countCosts(a), impossible(a)])));"
+    done = subprocess.run([NODE, "-e", code], input=json.dumps(cases).encode(), capture_output=True, check=True)
+    refused = 0
+    for number, (arguments, (counted, refusal)) in enumerate(zip(cases, json.loads(done.stdout), strict=True)):
+        if number < 20:
+            problem = costs.numbers(settings[number])["problem"]
+            assert refusal == (problem if problem.startswith("Impossible: ") else "")
+            refused += refusal != ""
+            if refusal:
+                continue
+        a = {name: arguments[name] for name in random_arguments(0)}
+        assert counted == {"tokens": count_tokens(a), "parameters": count_parameters(**a), "multiplyAdds": count_multiply_adds(**a)}
+    assert 3 < refused < 17

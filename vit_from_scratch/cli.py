@@ -416,6 +416,7 @@ def export_run(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="A page that runs the model, for example page.html.")] = None,
     onnx: Annotated[Path | None, typer.Option(metavar="FILE", help="The model for ONNX Runtime and others, for example model.onnx.")] = None,
     images: Annotated[list[str] | None, typer.Argument(metavar="[IMAGE...]", help="Image files to start with; without any, pictures the model was not trained on.")] = None,
+    compare: Annotated[str | None, typer.Option(metavar="RUN", help="A second run of the same pictures and classes, in the same page.")] = None,
     precision: Annotated[str, typer.Option(metavar="KIND", help="Weights as float32, float16 or int8: 4, 2 or 1 byte each.")] = "float16",
 ) -> None:
     """Write a trained model for a browser or for other programs.
@@ -424,11 +425,13 @@ def export_run(
     """
     if html is None and onnx is None:
         raise ConfigError("say what to write: --html page.html, or --onnx model.onnx")
+    if compare is not None and html is None:
+        raise ConfigError("--compare puts a second run into the page: say which, with --html page.html")
     model, config = open_model(run)
     if onnx is not None:
         typer.echo(write_onnx(model, onnx))
     if html is not None:
-        typer.echo(write_page(run, model, config, html, images, precision))
+        typer.echo(write_page(run, model, config, html, images, precision, compare))
 
 
 def write_onnx(model: Any, path: Path) -> str:
@@ -447,13 +450,16 @@ def write_page(
     html: Path,  # the file to write
     images: Sequence[str] | None,  # files to start with
     precision: str,  # of the weights
+    compare: str | None = None,  # a second run
 ) -> str:
     "The page, and what to say about it."
     from vit_from_scratch.data import find_images, read_images
     from vit_from_scratch.page import export_html
 
     pixels, labels = (read_images(find_images(images), **reading_of(model, config)), None) if images else unseen_pictures(run, config, model.classes)
-    page = export_html(model, pixels, html.expanduser(), labels, precision=precision)
+    other = None if compare is None else open_model(compare)[0]
+    names = ("trained", "other") if compare is None else tuple(Path(name).name for name in (run, compare))
+    page = export_html(model, pixels, html.expanduser(), labels, precision=precision, other=other, names=names)
     return f"{page} ({page.stat().st_size / 1e6:.1f} MB): open it in a browser"
 
 # %% ../nbs/workshop/command_line.ipynb #381378f6

@@ -240,21 +240,20 @@ def _z_score(answers: Tensor, labels: Tensor) -> float:
 _SAYINGS |= {
     "slipped": (
         "labels",
-        "Images fit the label of the {word} image (probe: z = {score:.1f}) and not "
-        "their own: the two lists may have slipped by one.",
-        "Look at 20 images with their labels, then for a header or a missing file.",
+        "Images fit the label of the {word} image (z = {score:.1f}), not their own: "
+        "the two lists may have slipped by one.",
+        "Look at 20 images with their labels, for a header, for a missing file.",
     ),
     "unrelated": (
         "labels",
         "A simple probe learns nothing from {count} images (z = {score:.1f}): the "
         "labels look unrelated to them.",
-        "Look at 20 images with their labels. If these are right, the task is hard; "
-        "if not, they were shuffled apart.",
+        "Look at 20 of them. If the labels are right, the task is hard.",
     ),
     "counted differently": (
         "labels",
         "What a probe learns on training images fits validation labels only after "
-        "adding {best}: the parts may count their classes differently.",
+        "adding {best}: the parts may count classes differently.",
         "Make one list of classes and use it for both.",
     ),
     "another task": (

@@ -37,7 +37,7 @@ from .data import ImageData
 from .interpret import ablate_heads, logit_lens, pos_embed_similarity, record_attention, relevance, rollout
 from .page import export_html, model_names, model_script, pack_model, read_static, runs_in_page, without_imports
 from .patch_embedding import sincos_2d
-from .estimate import Estimate, estimate
+from .estimate import Estimate, estimate, model_arguments
 from .run import make_model, run
 from .train import Trainer
 from .vit import ViT, evaluating
@@ -682,6 +682,7 @@ class PlaygroundPanel(Explorer):
 
     knobs = traitlets.List().tag(sync=True)
     settings = traitlets.Dict().tag(sync=True)
+    arguments = traitlets.Dict().tag(sync=True)  # of the ViT where they stand at first: the page counts its costs itself
     numbers = traitlets.Dict().tag(sync=True)
     runs = traitlets.List().tag(sync=True)  # finished ones
     current = traitlets.Dict().tag(sync=True)  # the one that is training
@@ -737,6 +738,10 @@ class PlaygroundCosts:
             facts["small_sizes"] = (half,)
         return with_settings(playground_config(settings, with_settings(self.base, **dict.fromkeys(facts))), **facts)  # not the base's own facts
 
+    def arguments(self, settings: dict) -> dict:  # of the ViT
+        "What the sliders and everything else say of the model."
+        return model_arguments(self.config(settings), self.data.image_size, self.data.in_channels, self.data.num_classes)
+
     def numbers(self, settings: dict, measured: bool = False) -> dict:  # as `describe_cost`
         "What the sliders cost, or why they are impossible."
         images, d = self.data.train.num_images, self.data
@@ -767,6 +772,10 @@ class HyperparameterPlayground(ipywidgets.VBox):
         self.panel.observe(lambda change: self.panel.set_trait("numbers", self.costs.numbers(self.panel.settings)), "settings")
         self.measure()
         super().__init__([self.panel])
+
+    def __repr__(self) -> str:
+        "What stands in a notebook where no kernel has run yet."
+        return repr(self.panel)
 
     def measure(self) -> None:
         "Time a few real steps with the sliders as they stand; the page asks for it when they come to rest."

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['is_matrix', 'orthogonalize', 'share_work', 'Muon', 'check_moments', 'Optimizers', 'make_optimizer', 'make_schedule',
-           'set_rates', 'small_side', 'update_average', 'WeightAverage', 'explain_divergence']
+           'set_rates', 'update_average', 'WeightAverage', 'small_side', 'explain_divergence']
 
 # %% ../nbs/06_optimization.ipynb #275070a2
 import copy
@@ -196,15 +196,6 @@ def set_rates(
         else:
             group["lr"] = factor * group["peak_lr"]
 
-# %% ../nbs/06_optimization.ipynb #7ee886ff
-def small_side(
-    config: Config,
-    epoch: int,  # counted from 0
-) -> int | None:  # in pixels; None: full size
-    "Side of the training images in this epoch; they grow while the model learns (Howard 2018; Tan and Le 2021, section 4)."
-    sizes, share, done = config.training.small_sizes, config.training.small_share, epoch / config.training.epochs
-    return None if not sizes or done >= share else sizes[int(done / share * len(sizes))]
-
 # %% ../nbs/06_optimization.ipynb #54e35f31
 @torch.no_grad()
 def update_average(
@@ -239,6 +230,15 @@ class WeightAverage:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.model.load_state_dict(state)
+
+# %% ../nbs/06_optimization.ipynb #7ee886ff
+def small_side(
+    config: Config,
+    epoch: int,  # counted from 0
+) -> int | None:  # in pixels; None: full size
+    "Side of the training images in this epoch; they grow while the model learns (Howard 2018; Tan and Le 2021, section 4)."
+    sizes, share, done = config.training.small_sizes, config.training.small_share, epoch / config.training.epochs
+    return None if not sizes or done >= share else sizes[int(done / share * len(sizes))]
 
 # %% ../nbs/06_optimization.ipynb #8c4a0d94
 def explain_divergence(

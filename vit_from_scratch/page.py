@@ -144,6 +144,17 @@ def _check_size(model: ViT) -> None:
             "use AttentionExplorer(model, images).to_html(path), which records what it shows"
         )
 
+
+def _check_comparable(model: ViT, other: ViT) -> None:
+    "Refuse a second model that reads other pictures or answers with other classes."
+    _check_size(other)
+    reads = [(m.patch_embed.in_channels, *m.patch_embed.image_size) for m in (model, other)]
+    if reads[0] != reads[1]:
+        raise ValueError(f"the models read images of {reads[0]} and {reads[1]} (channels, height, width): a page compares two models of the same pictures")
+    answers = [list(m.classes or range(m.arguments["num_classes"])) for m in (model, other)]
+    if answers[0] != answers[1]:
+        raise ValueError(f"the models answer with other classes, {answers[0][:3]} … and {answers[1][:3]} …: a page compares two models of the same classes")
+
 # %% ../nbs/workshop/page.ipynb #p9a10023
 def pack_images(
     model: ViT,  # that will read them
@@ -263,15 +274,21 @@ def page_models(
     precision: str,  # of its weights
     known: Mapping,  # "classes", "mean" and "std" where they are not the model's own
     snapshots: Snapshots | None,  # of its training
-) -> dict:  # "models", "names" and, with snapshots, "training"
-    "The models of a page: the trained one, the same before training, and what was kept on the way."
+    other: ViT | None = None,  # to compare with
+    names: Sequence[str] = ("trained", "other"),  # of the two
+) -> dict:  # "models", "names", "comparable" and, with snapshots, "training"
+    "The models of a page: the trained one, the same before training, what was kept on the way, and another one."
     trained = pack_model(model, precision) | {key: value for key, value in known.items() if value is not None}
-    found = {"models": [trained, {"base": 0, "seed": 1}], "names": ["trained", "untrained"]}
+    found = {"models": [trained, {"base": 0, "seed": 1}], "names": [names[0], "untrained"], "comparable": [0, 1]}
     if snapshots and snapshots.models:
         shared = {key: trained[key] for key in ("classes", "mean", "std")}
         found["models"] += [kept | shared for kept in snapshots.models]
         found["names"] += snapshots.names()
         found["training"] = {"first": 2} | snapshots.curve()
+    if other is not None:
+        found["comparable"].append(len(found["models"]))
+        found["models"].append(pack_model(other, precision) | {"classes": trained["classes"]})
+        found["names"].append(names[1])
     return found
 
 # %% ../nbs/workshop/page.ipynb #p9a10018
@@ -286,12 +303,16 @@ def export_html(
     mean: Sequence[float] | None = None,  # per channel, of pixels in [0, 1]; None: the model's own
     std: Sequence[float] | None = None,  # per channel; None: the model's own
     snapshots: Snapshots | None = None,  # of the model's training, for a slider over it
+    other: ViT | None = None,  # a second model of the same pictures and classes, to compare with
+    names: Sequence[str] = ("trained", "other"),  # of the two models
 ) -> Path:
     "Write one file that runs the model in a browser, from disk and without network, on these pictures and the reader's own."
     _check_size(model)
+    if other is not None:
+        _check_comparable(model, other)
     known = {"classes": classes and list(classes), "mean": as_list(mean), "std": as_list(std)}
     data = {"title": title, "hash": True, "tour": True, "images": pack_images(model, images, labels)}
-    data |= page_models(model, precision, known, snapshots)
+    data |= page_models(model, precision, known, snapshots, other, names)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page_html(title, data), encoding="utf-8")

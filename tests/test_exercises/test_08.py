@@ -3,7 +3,9 @@ import pytest
 import torch
 from lesson import HOPELESS, judge, load
 
-e = load("08_", "check_rollout", "solution_rollout", "my_rollout", "check_reliance", "solution_reliance", "my_reliance")
+from vit_from_scratch import interpret
+
+e = load("08_", "check_rollout", "solution_rollout", "my_rollout", "check_reliance", "solution_reliance", "my_reliance", "check_route", "solution_route", "my_route", "relay", "relay_pair")
 
 
 def stacked(weights):  # all blocks at once, halves instead of dividing
@@ -121,8 +123,75 @@ def test_wrong_reliances(answer, words):
     assert e.check_reliance(answer).startswith("✗")
 
 
+# ---------------------------------------------------------------- follow the answer
+def one_by_one(model, image, donor):
+    wanted, route = model(donor[None]).argmax(), []
+    for depth in range(len(model.blocks) + 1):
+        for token in range(model.pos_embed.shape[1]):
+            if interpret.swap_activations(model, image[None], donor[None], depth, [token]).argmax() == wanted:
+                route.append(token)
+                break
+    return route
+
+
+def by_counting(model, image, donor):  # the token without which all the others do not turn the answer
+    T, wanted = model.pos_embed.shape[1], model(donor[None]).argmax()
+    turns = lambda depth, left_out: interpret.swap_activations(  # noqa: E731
+        model, image[None], donor[None], depth, [t for t in range(T) if t != left_out]).argmax() == wanted
+    return torch.tensor([next(t for t in range(T) if not turns(depth, t)) for depth in range(len(model.blocks) + 1)])
+
+
+def effects(change=lambda x, model: x.argmax(1)):
+    return lambda model, image, donor: change(interpret.swap_effects(model, image, donor), model)
+
+
+def changed_most(model, image, donor):
+    tokens = interpret.trace(model, torch.stack([image, donor]), 0).tokens
+    last = model.blocks[-1](tokens[-1]).detach()[None]
+    return (torch.cat([tokens, last])[:, 1] - torch.cat([tokens, last])[:, 0]).norm(dim=-1).argmax(1).tolist()
+
+
+def attended(model, image, donor):
+    weights = interpret.attention_maps(model, image[None])[:, 0, 0]
+    return [*model.readout(weights).argmax(1).tolist(), 0]
+
+
+@pytest.mark.parametrize("pool, start, half", [("cls", 0, 3), ("cls", 3, 0), ("avg", 2, 0), ("avg", 0, 2), ("cls", 2, 3)])
+def test_relays_go_the_way_they_were_given(pool, start, half):
+    model = e.relay(pool, start, half)
+    first = model.num_prefix_tokens
+    assert e.solution_route(model, *e.relay_pair(start, 11)) == [first + start, first + half, 0 if first else 3]
+
+
+@pytest.mark.parametrize("answer", [e.solution_route, one_by_one, by_counting, effects(), effects(lambda x, m: x.abs().topk(1).indices[:, 0].numpy())])
+def test_right_routes(answer):
+    judge(e.check_route, answer, verdict="✓")
+
+
+@pytest.mark.parametrize("answer, words", [
+    (changed_most, "what changed most is not what counts"),
+    (attended, "is wrong"),
+    (effects(lambda x, m: x.argmax(1) - m.num_prefix_tokens), "tokens are counted"),
+    (effects(lambda x, m: x[1:].argmax(1)), "the input is a depth"),
+    (effects(lambda x, m: x[:-1].argmax(1)), "the shape should be (3,), yours is (2,)"),
+    (effects(lambda x, m: x.argmax(0)), "the shape should be"),  # the depth of each token
+    (effects(lambda x, m: x.argmin(1)), "is wrong"),
+    (effects(lambda x, m: x.argmax(1).flip(0)), "is wrong"),
+    (effects(lambda x, m: x.argmax()), "the shape should be"),
+    (effects(lambda x, m: x), "the shape should be"),
+    (effects(lambda x, m: x.argmax(1) + 1), "is wrong"),
+    (effects(lambda x, m: [int(x[0].argmax())] * 3), "is wrong"),  # it stays where it is
+    (lambda model, image, donor: [1, 4, 0], "is wrong"),  # the first relay's
+    (lambda model, image, donor: [0] * 3, "is wrong"),  # the class token all along
+    (lambda model, image, donor: effects()(model, image, image), "ValueError"),
+])  # fmt: skip
+def test_wrong_routes(answer, words):
+    judge(e.check_route, answer, verdict=words)
+    assert e.check_route(answer).startswith("✗")
+
+
 def test_stubs_and_hopeless_answers():
-    assert e.check_rollout(e.my_rollout) == e.check_reliance(e.my_reliance) == "not attempted yet"
+    assert e.check_rollout(e.my_rollout) == e.check_reliance(e.my_reliance) == e.check_route(e.my_route) == "not attempted yet"
     for name, answer in HOPELESS.items():
-        for said in (e.check_rollout(answer), e.check_reliance(answer)):
+        for said in (e.check_rollout(answer), e.check_reliance(answer), e.check_route(answer)):
             assert said == "not attempted yet" if name == "nothing" else said.startswith("✗"), (name, said)

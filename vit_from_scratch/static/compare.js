@@ -36,16 +36,26 @@ function taken(lab) {
     model,
     pixels: lab.seen(),
     values: lab.values().slice(model.prefix),
+    spread: state.method !== "lens", // the values share out a whole, so that finer patches get less each
     top: scaleTop(lab, lab.values().subarray(model.prefix)) || 1,
     probabilities: lab.result.probabilities.slice(),
   };
 }
 
+// Values per patch of one model, told in the patches of another: what lies in each, by area.
+export function onGridOf(model, from, values, spread) {
+  const { H, W, N } = model,
+    sums = new Float32Array(N),
+    cellAt = ({ P, columns }, y, x) => Math.floor(y / P) * columns + Math.floor(x / P);
+  for (let y = 0; y < H; y++)
+    for (let x = 0; x < W; x++) sums[cellAt(model, y, x)] += values[cellAt(from, y, x)] / (H * W);
+  return sums.map((sum) => sum * (spread ? from.N : N));
+}
+
 export function compareView(lab) {
   const { rows, columns } = lab.model,
-    zoom = 224 / columns,
     titles = ["A", "B", "B − A"];
-  let cell = null;
+  let cell = null; // of the model that is shown, B
   const panels = titles.map((title) => {
     const canvas = h("canvas", {
       class: "vfs-compare",
@@ -97,6 +107,14 @@ export function compareView(lab) {
     lab.kept = taken(other);
     redraw();
   }
+  // One click for two models: what is shown becomes A, the same with another model B.
+  const pairs = lab.comparable.map((i) => [
+    i,
+    button(`Compare with: ${lab.names[i]}`, () => {
+      keep.click();
+      lab.set({ model: i });
+    }),
+  ]);
   const named =
     lab.names.length > 1
       ? choice(
@@ -106,41 +124,50 @@ export function compareView(lab) {
         )
       : null;
 
-  function paint({ canvas }, pixels, values, colour) {
-    const ctx = canvas.getContext("2d");
+  function paint({ canvas }, pixels, values, colour, model = lab.model) {
+    const ctx = canvas.getContext("2d"),
+      zoom = 224 / model.columns;
     ctx.imageSmoothingEnabled = false;
     ctx.filter = "grayscale(1)";
-    ctx.drawImage(toCanvas(lab.model, pixels), 0, 0, canvas.width, canvas.height);
+    ctx.drawImage(toCanvas(model, pixels), 0, 0, canvas.width, canvas.height);
     ctx.filter = "none";
     values.forEach((value, n) => {
       const [ink, alpha] = colour(value);
       ctx.globalAlpha = alpha;
       ctx.fillStyle = ink;
-      ctx.fillRect((n % columns) * zoom, Math.floor(n / columns) * zoom, zoom, zoom);
+      ctx.fillRect((n % model.columns) * zoom, Math.floor(n / model.columns) * zoom, zoom, zoom);
     });
     ctx.globalAlpha = 1;
-    if (cell !== null) frame(ctx, (cell % columns) * zoom, Math.floor(cell / columns) * zoom, zoom, zoom);
+    const side = 224 / columns;
+    if (cell !== null) frame(ctx, (cell % columns) * side, Math.floor(cell / columns) * side, side, side);
   }
   function draw() {
     if (!lab.result) return;
     const { kept } = lab;
     named?.set(lab.state.model);
+    pairs.forEach(([i, node]) => (node.hidden = i === lab.state.model));
     figures.hidden = table.hidden = swap.hidden = !kept;
     if (!kept)
       return setText(
         note,
         "Then change anything: the picture, the method, a head, the model. B is always what is shown above.",
       );
-    const now = taken(lab);
-    if (kept.values.length !== now.values.length)
-      return setText(note, "A and B have different grids of patches: there is no patch-by-patch comparison.");
-    const largest = Math.max(kept.top, now.top),
-      difference = now.values.map((value, n) => value - kept.values[n]),
+    const now = taken(lab),
+      { model } = lab,
+      other = kept.model;
+    const before = onGridOf(model, other, kept.values, kept.spread),
+      finer = kept.spread ? other.N / model.N : 1; // one scale for both: per patch of B
+    const largest = Math.max(kept.top * finer, now.top),
+      difference = now.values.map((value, n) => value - before[n]),
       reach = Math.max(...difference.map(Math.abs)) || 1;
-    paint(panels[0], kept.pixels, kept.values, (value) => [
-      colourOf("viridis", value, 0, largest),
-      0.82 * (value / largest),
-    ]);
+    const scaled = kept.values.map((value) => value * finer);
+    paint(
+      panels[0],
+      kept.pixels,
+      scaled,
+      (value) => [colourOf("viridis", value, 0, largest), 0.82 * (value / largest)],
+      other,
+    );
     paint(panels[1], now.pixels, now.values, (value) => [
       colourOf("viridis", value, 0, largest),
       0.82 * (value / largest),
@@ -159,8 +186,9 @@ export function compareView(lab) {
     setText(
       note,
       `${cell === null ? "The largest difference is at" : "At"} ${lab.tokenName(at + lab.model.prefix)}: ` +
-        `A ${number(kept.values[at], 4)}, B ${number(now.values[at], 4)}, difference ` +
-        `${number(difference[at], 4)}. A and B share one colour scale, from 0 to ${number(largest, 4)}.`,
+        `A ${number(before[at], 4)}, B ${number(now.values[at], 4)}, difference ` +
+        `${number(difference[at], 4)}. A and B share one colour scale, from 0 to ${number(largest, 4)}` +
+        (other.N === model.N ? "." : `; A's ${other.N} patches are told in B's ${model.N}, by area.`),
     );
     const order = Array.from(now.probabilities.keys())
       .sort(
@@ -203,7 +231,13 @@ export function compareView(lab) {
     "div",
     {},
     named?.node,
-    h("div", { class: "vfs-buttons" }, keep, swap),
+    h(
+      "div",
+      { class: "vfs-buttons" },
+      keep,
+      pairs.map(([, node]) => node),
+      swap,
+    ),
     figures,
     note,
     h("div", { class: "vfs-scroll" }, table),

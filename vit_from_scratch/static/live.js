@@ -96,7 +96,7 @@ export function mountLive(element, data, workerSource) {
   );
   const lab = makeLab(engine, models, { bytes: decodeBase64(data.images.bytes), labels: data.images.labels });
   const root = h("section", { class: "vfs vfs-live", "aria-label": data.title });
-  Object.assign(lab, { root, hovered: null, kept: null, names: data.names ?? [""] });
+  Object.assign(lab, { root, hovered: null, kept: null, names: data.names ?? [""], comparable: data.comparable ?? [] });
   lab.hover = (token) => {
     if (token === lab.hovered) return;
     lab.hovered = token;
@@ -110,8 +110,8 @@ export function mountLive(element, data, workerSource) {
     // once, and again when a model of another make is chosen
     if (shown && JSON.stringify(shown.arguments) === JSON.stringify(lab.model.arguments)) return;
     if (shown) {
-      const { model, image, tour } = lab.state;
-      Object.assign(lab, { result: null, before: null, kept: null }, { state: { ...START, model, image, tour } });
+      const { model, image, tour, tab, kept } = lab.state; // what holds for every model
+      Object.assign(lab, { result: null, before: null }, { state: { ...START, model, image, tour, tab, kept } });
     }
     shown = lab.model;
     lab.forgetListeners();

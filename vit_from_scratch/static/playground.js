@@ -2,6 +2,49 @@
 import { KINDS } from "./hosts.js";
 import { LINES, h, percent, refill, scheduler, short, slider } from "./tools.js";
 
+// Tokens, parameters and multiply-adds of one picture's forward pass: the formulas of vit_from_scratch.vit. `a`: the
+// arguments of the ViT.
+export function countCosts(a) {
+  const { embed_dim: D, depth: L, num_classes: K, in_channels: C, patch_size: P } = a,
+    hidden = Math.floor(a.mlp_ratio * D);
+  const patches = [a.image_size, a.image_size].flat().slice(0, 2).reduce((n, side) => (n * side) / P, 1),
+    prefix = (a.pool === "cls" ? 1 : 0) + a.num_registers,
+    tokens = patches + prefix;
+  const qkv = 3 * D * D + (a.qkv_bias ? 3 * D : 0),
+    norms = 4 * D + (a.qk_norm ? (4 * D) / a.num_heads : 0),
+    mlp = 2 * D * hidden;
+  const around = D * (C * P * P + 1) + D * prefix + (a.pos_embed === "none" ? 0 : D * tokens) + 2 * D + (D + 1) * K;
+  const finished = (L - 1) * tokens + (a.pool === "cls" ? 1 : tokens); // the last MLP needs only what is read
+  return {
+    tokens,
+    parameters: around + L * (qkv + D * (D + 1) + norms + mlp + hidden + D),
+    multiplyAdds:
+      patches * C * P * P * D + L * (4 * tokens * D * D + 2 * tokens * tokens * D) + finished * mlp + D * K,
+  };
+}
+
+// Why a ViT with these arguments cannot be, in the words of the package's settings, or "".
+export function impossible({ image_size, patch_size, embed_dim, num_heads }) {
+  if (embed_dim % num_heads) {
+    const share = embed_dim / num_heads,
+      near = Math.abs(share % 1) === 0.5 ? 2 * Math.round(share / 2) : Math.round(share);
+    return (
+      `Impossible: model.embed_dim=${embed_dim} does not split into model.num_heads=${num_heads} ` +
+      `equal heads; nearest width: ${Math.max(1, near) * num_heads}.`
+    );
+  }
+  const sides = [image_size].flat(),
+    divides = (p) => sides.every((side) => side % p === 0);
+  if (divides(patch_size)) return "";
+  const fitting = Array.from({ length: Math.min(...sides) }, (_, i) => i + 1).filter(divides),
+    distance = (p) => Math.abs(p - patch_size);
+  const near = fitting.reduce((best, p) => (distance(p) < distance(best) ? p : best));
+  return (
+    `Impossible: model.image_size=${sides.join("x")} is not divisible by model.patch_size=${patch_size}; ` +
+    `nearest patch size: ${near}.`
+  );
+}
+
 function chart(title, unit, runs, pick, low) {
   // an SVG line chart: one colour per run
   const W = 420,
@@ -67,7 +110,8 @@ function chart(title, unit, runs, pick, low) {
 }
 
 function playground(model, el, host) {
-  const knobs = model.get("knobs"),
+  const site = document.documentElement.dataset.content_root, // where the docs begin, in a page of them
+    knobs = model.get("knobs"),
     controls = {},
     groups = {};
   const numbers = h("dl", { class: "vfs-numbers" }),
@@ -88,7 +132,7 @@ function playground(model, el, host) {
   const charts = h("div", { class: "vfs-charts" }),
     table = h("table", { class: "vfs-table" }),
     hidden = new Set();
-  const form = h("div", { class: "vfs-form needs-kernel" });
+  const form = h("div", { class: "vfs-form" });
   for (const [key, label, options, group] of knobs) {
     const values = options.map(([v]) => v),
       text = (i) => options[i][1];
@@ -112,12 +156,12 @@ function playground(model, el, host) {
       h("div", { class: "vfs-buttons needs-kernel" }, train, stop),
       status,
     ),
-    charts,
-    h("div", { class: "vfs-scroll" }, table),
+    h("div", { class: "needs-kernel" }, charts, h("div", { class: "vfs-scroll" }, table)),
     h(
       "p",
       { class: "vfs-offline" },
-      "A recorded run. To move the sliders and train your own, open this notebook in JupyterLab and run its cells.",
+      "The costs are computed in this page. To train with these settings, open this notebook in JupyterLab and run its cells. ",
+      site === undefined ? null : h("a", { href: `${site}training.html` }, "Watch a training, moment by moment."),
     ),
   );
   function settings() {
@@ -132,9 +176,17 @@ function playground(model, el, host) {
   }
   function verdict() {
     const n = model.get("numbers"),
-      wrong = n.problem || "";
+      chosen = { ...model.get("arguments"), ...model.get("settings") },
+      wrong = impossible(chosen) || (host.live && n.problem) || "";
+    const { tokens, parameters, multiplyAdds } = countCosts(chosen);
+    const rows = [
+      ["tokens per image", `${tokens}`],
+      ["parameters", short(parameters).trim()],
+      ["multiply-adds per image", short(multiplyAdds).trim()],
+      ...(host.live ? (n.rows ?? []).slice(3) : []), // memory and time are this machine's: Python measures them
+    ];
     numbers.replaceChildren(
-      ...(n.rows || []).flatMap(([label, value]) => [h("div", {}, h("dt", {}, label), h("dd", {}, value))]),
+      ...(wrong ? [] : rows).map(([label, value]) => h("div", {}, h("dt", {}, label), h("dd", {}, value))),
     );
     if (problem.textContent !== wrong) problem.textContent = wrong;
     problem.hidden = !wrong;
@@ -144,7 +196,7 @@ function playground(model, el, host) {
   function busy() {
     const on = model.get("busy"),
       text = model.get("status");
-    train.hidden = on || !!model.get("numbers").problem;
+    train.hidden = on || !problem.hidden;
     stop.hidden = !on;
     if (!on) stop.textContent = "Stop";
     if (status.textContent !== text) status.textContent = text;
@@ -242,6 +294,7 @@ function playground(model, el, host) {
   }
   host.on("change:settings", () => {
     settings();
+    verdict();
     measure();
   });
   host.on("change:numbers", verdict);
@@ -257,6 +310,7 @@ function playground(model, el, host) {
     } else draw();
   });
   host.found = () => {
+    verdict();
     list();
     measure();
   };

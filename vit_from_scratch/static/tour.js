@@ -345,11 +345,13 @@ export function tourView(lab, data) {
     reply.classList.toggle("vfs-solved", done);
     if (!lab.result) return;
     const title = h("h2", { tabindex: -1 }, `${tour} of ${stops.length}: ${stop.title}`);
-    refill(box, title, h("p", {}, stop.ask()), guessBox(stop, tour));
+    const head = h("div", { class: "vfs-tour-head" }, title, button("End the tour", () => go(0)));
+    refill(box, head, h("p", {}, stop.ask()), guessBox(stop, tour));
     const dots = stops.map((_, i) => h("i", { class: i + 1 === tour ? "now" : solved.has(i + 1) ? "done" : "" })),
       way = { class: solved.has(tour) ? "vfs-go" : "" };
     refill(
       bar,
+      h("p", { class: "vfs-quiet", hidden: reply.textContent !== "" }, `${title.textContent}: nothing tried yet.`),
       reply,
       h(
         "div",
@@ -357,7 +359,6 @@ export function tourView(lab, data) {
         h("span", { class: "vfs-says" }, `It says ${said(lab)}`),
         button("← Back", () => go(tour - 1)),
         tour < stops.length ? button(solved.has(tour) ? "Next →" : "Skip →", () => go(tour + 1), way) : null,
-        button("End the tour", () => go(0)),
         h("span", { class: "vfs-dots", "aria-hidden": "true" }, dots),
       ),
     );
