@@ -767,7 +767,7 @@ class HyperparameterPlayground(ipywidgets.VBox):
         self.data, self.costs, self.models, self.thread = data, PlaygroundCosts(data, base), [], None
         sliders = knobs(data.image_size)
         self.places = {name: [value for value, _ in choices] for name, _, choices, _ in sliders}
-        self.panel = PlaygroundPanel(kind="playground", title="Hyperparameter playground", knobs=sliders, settings=start_at(settings, self.places))
+        self.panel = PlaygroundPanel(kind="playground", title="Hyperparameter playground", knobs=sliders, settings=start_at(settings, self.places), arguments=self.costs.arguments(START))
         self.panel.owner, self.panel.opened = self, None
         self.panel.observe(lambda change: self.panel.set_trait("numbers", self.costs.numbers(self.panel.settings)), "settings")
         self.measure()
