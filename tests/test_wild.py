@@ -909,7 +909,7 @@ def test_the_share_of_waiting_is_a_share():
     assert 0.2 <= row["data_seconds"] <= row["seconds"]
 
 
-def test_rows_of_a_datasets_library(tmp_path):
+def test_rows_of_a_datasets_library(tmp_path, monkeypatch):
     "The ten lines of the workshop's page, with the library itself"
     datasets = pytest.importorskip("datasets")
     from pathlib import Path
@@ -920,12 +920,15 @@ def test_rows_of_a_datasets_library(tmp_path):
     (lines,) = ("".join(c["source"]) for c in json.loads(page.read_text())["cells"] if "def image_set(" in "".join(c["source"]) and c["cell_type"] == "code")
     names = {"torch": torch, "np": np, "ImageSet": ImageSet, "fit_image": data.fit_image, "measure_mean_std": data.measure_mean_std}
     exec(lines, names)
-    shades = [Image.new("RGB", (20, 12), (k * 30,) * 3) for k in range(8)]
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["dark", "light"])})
-    datasets.Dataset.from_dict({"image": shades, "label": [0] * 4 + [1] * 4}, features=features).save_to_disk(tmp_path / "d")
-    part = names["image_set"](datasets.load_from_disk(tmp_path / "d"), (8, 16))
+    for k, name in enumerate(("dark", "light")):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (20, 12), (k * 100 + i,) * 3).save(tmp_path / "p" / name / f"{i}.png")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    rows = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "p"), split="train", cache_dir=str(tmp_path / "cache"))
+    part = names["image_set"](rows, (8, 16))
     assert part.classes == ("dark", "light") and part.labels.tolist() == [0] * 4 + [1] * 4
-    assert part.images.shape == (8, 3, 8, 16) and part.images[:, 0, 0, 0].tolist() == [k * 30 for k in range(8)]
+    assert part.images.shape == (8, 3, 8, 16) and part.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 100, 101, 102, 103]
     fit(tiny(image_size=(8, 16), num_classes=2), part, valid=part, **QUICK)
 
 
@@ -941,7 +944,7 @@ def test_a_run_of_a_script_says_so(tmp_path):
     assert code == 0 and out.splitlines()[1].split()[:2] == ["all", "16"], err
     code, out, err = vit("train", "--set", "dataset.name=none")
     assert code == 2 and "dataset.name=imagefolder" in err
-    kept = fit(tiny(num_classes=2), unequal(8, 8), config=with_settings(preset("cifar10"), **QUICK, small_sizes=None, in_channels=3), run_dir=tmp_path / "c", tensorboard=False)
+    kept = fit(tiny(num_classes=2), unequal(8, 8), config=with_settings(preset("cifar10"), epochs=1, warmup_epochs=0.1, device="cpu", small_sizes=None, tensorboard=False), run_dir=tmp_path / "c", progress=False)
     assert json.loads((tmp_path / "c" / "config.json").read_text())["dataset"]["name"] == "cifar10" and len(kept.rows) == 1
 
 

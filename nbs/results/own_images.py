@@ -30,7 +30,7 @@ FILE, WORK = HERE / "own_images.json", HERE / "own_images_work"
 SEEDS = (0, 1, 2)
 DIGITS = "--set dataset.name=imagefolder --set dataset.channels=1 --set dataset.valid_fraction=0.2 --set training.tensorboard=false"
 SMALL = f"{DIGITS} --set model.image_size=8 --set model.patch_size=2 --set training.small_sizes=none --set training.batch_size=32"
-LARGE = f"{DIGITS} --set dataset.root=digits_few --set model.image_size=32 --set training.small_sizes=none --set training.batch_size=32"
+LARGE = f"{DIGITS} --set dataset.root=digits_few --set model.image_size=32 --set training.small_sizes=none --set training.batch_size=16"
 
 
 def write_digits(folder, counts):
@@ -112,17 +112,17 @@ class Records:
 
 def fine_tuning(records):
     "From the shipped model of shapes to twenty grey images of each digit: the head alone, then all of it, beside from scratch"
-    start = f"{LARGE} --set lr_scheduler.warmup_epochs=2"
+    start = f"{LARGE} --set lr_scheduler.warmup_epochs=1"
     for seed in SEEDS:
-        records.measure("fine-tuning", "head alone", seed, f"{start} --set model.init_from=shapes --set model.init_freeze=true --set optimizer.lr=0.01 --set training.epochs=20")
+        records.measure("fine-tuning", "head alone", seed, f"{start} --set model.init_from=shapes --set model.init_freeze=true --set optimizer.lr=0.01 --set training.epochs=10")
         run = newest(f"head-alone-{seed}")
-        records.measure("fine-tuning", "then all of it", seed, f"{start} --set model.init_from={run} --set model.init_new_head=false --set optimizer.lr=5e-4 --set optimizer.muon_lr=0.005 --set training.epochs=20")
-        records.measure("fine-tuning", "from scratch", seed, f"{start} --set training.epochs=40")
+        records.measure("fine-tuning", "then all of it", seed, f"{start} --set model.init_from={run} --set model.init_new_head=false --set optimizer.lr=5e-4 --set optimizer.muon_lr=0.005 --set training.epochs=10")
+        records.measure("fine-tuning", "from scratch", seed, f"{start} --set training.epochs=20")
 
 
 def rare_classes(records):
     "Five digits with 100 training images, five with 5"
-    line = f"{SMALL} --set dataset.root=digits_rare --set training.epochs=20 --set lr_scheduler.warmup_epochs=2"
+    line = f"{SMALL} --set dataset.root=digits_rare --set training.epochs=15 --set lr_scheduler.warmup_epochs=1"
     for seed in SEEDS:
         records.measure("rare classes", "all images alike", seed, line)
         records.measure("rare classes", "class weights and F1", seed, f"{line} --set loss.class_weights=balanced --set training.monitor=f1")
