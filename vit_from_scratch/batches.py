@@ -280,15 +280,15 @@ def describe_imbalance(
     counts: Tensor,  # `(K,)`, training images of each class
     classes: Sequence[Any] | None = None,  # their names
 ) -> str | None:  # None: nothing to be said
-    "How unequal the classes are, what a constant answer would reach, and the settings that help."
+    "How unequal the classes are, what a constant answer would reach where that is much, and the settings that help."
     there = counts.nonzero()[:, 0]
     most, least = (int(there[pick(counts[there])]) for pick in (torch.argmax, torch.argmin))
     ratio, share = float(counts[most] / counts[least]), float(counts[most] / counts.sum())
     if len(there) < 2 or (ratio < 20 and share < 0.9):
         return None
     names = [f"{classes[k]!r:.40}" if classes and k < len(classes) else f"{k}" for k in (most, least)]
-    return (f"class {names[0]} has {ratio:,.0f} times as many training images as class {names[1]} ({int(counts[most]):,} and {int(counts[least]):,}), "
-            f"and always answering {names[0]} has accuracy {share:.3f}: loss.class_weights=balanced lets all classes count alike, "
+    constant = f", and always answering {names[0]} has accuracy {share:.3f}" if share >= 0.5 else ""
+    return (f"class {names[0]} has {ratio:,.0f} times as many training images as class {names[1]} ({int(counts[most]):,} and {int(counts[least]):,}){constant}: loss.class_weights=balanced lets all classes count alike, "
             "training.monitor=f1 chooses the best epoch by the mean over classes")  # fmt: skip
 
 

@@ -250,8 +250,12 @@ def reading_of(
     config: Config | None,  # of its run; None: a shipped one
 ) -> dict[str, Any]:  # arguments of `read_images`
     "How files are read for a model: as those that it was trained on."
-    shape = config and (config.dataset.shape or config.dataset.name == "gtsrb")
-    return dict(image_size=model.arguments["image_size"], squash=shape or False, channels=model.arguments["in_channels"])
+    from vit_from_scratch.data import MODES
+
+    shape, channels = config and (config.dataset.shape or config.dataset.name == "gtsrb"), model.arguments["in_channels"]
+    if channels not in MODES:
+        raise ConfigError(f"the model takes images of {channels} channels, and files are read as 1 (grey), 3 (colours) or 4 (with opacity): use load_run and predict in Python")
+    return dict(image_size=model.arguments["image_size"], squash=shape or False, channels=channels)
 
 
 def open_folder(

@@ -476,7 +476,8 @@ PRESETS = {
         "CIFAR-10, planned for the mark of 85.47 % on two CPU cores; 5,000 images for validation", "not measured yet",
         _small | _recipe | dict(name="cifar10", flip=True, patch_init_std=0.08, mix_probability=0.2, epochs=18)),
     "cifar100": Preset(
-        "CIFAR-100 from scratch: the recipe of cifar10, for 100 classes", "not measured yet",
+        "CIFAR-100 from scratch: the recipe of cifar10, for 100 classes",
+        "test accuracy 0.6509 with seed 0, in 66 minutes, most of them on one core of an AMD EPYC with AVX512-BF16 (bfloat16, 2026-11-26)",
         _small | _recipe | dict(name="cifar100", valid_fraction=0.02, flip=True)),
     "gtsrb": Preset(
         "German traffic signs in 43 classes: the recipe of cifar10, never mirrored, for a mirrored sign is another sign", "not measured yet",
