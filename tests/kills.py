@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from vit_from_scratch import callbacks
+from vit_from_scratch import callbacks, visualize
 from vit_from_scratch.checkpoint import read_checkpoint
 from vit_from_scratch.data import SHAPE_CLASSES, ImageData, ImageSet, load_data, make_shapes
 from vit_from_scratch.run import Figures
@@ -72,8 +72,10 @@ def train(kind: str, folder: Path, root: Path, shot: tuple[int, float] | None, s
     if port:
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # of the workers that read images: they would start a server of their own, and outlive a kill
     callbacks.SAVE_EVERY = save_every
     data = small_data(kind, root)
+    visualize.model_figures = lambda model, images: {"filters": visualize.plot_filters(model, 8)}  # of all that look inside, one: the rest takes half a minute
     torch.manual_seed(0)
     model = ViT(16, 4, 3, data.num_classes, 16, 2, 2, dropout=0.1, drop_path=0.1)
     if shot is not None:

@@ -88,27 +88,43 @@ def failing(monkeypatch, at: int) -> list[int]:
     return calls
 
 
-def test_a_failing_disk_leaves_the_last_good_checkpoint(tmp_path):
-    "An error at every n-th call: one sentence, what was saved before is whole, and nothing is left beside it."
-    known: dict[bytes, int] = {}
-    fit(hostile.small_model(), hostile.small_data(), run_dir=tmp_path / "whole", **SHORT)
-    for at in itertools.count(1, int(os.environ.get("VIT_FAULTS_STEP", 4))):
-        folder = tmp_path / f"run{at}"
+KINDS_OF_RUN = {"adamw": {}, "muon": dict(algorithm="muon", ema=0.9), "sgd": dict(algorithm="sgd", lr=0.05), "four epochs": dict(epochs=4), "figures": {},
+                "growing": dict(small_sizes=(8,), small_share=0.5, epochs=3), "by loss": dict(monitor="loss", epochs=3)}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:the figures of the run")
+@pytest.mark.parametrize("kind", KINDS_OF_RUN)
+def test_a_failing_disk_leaves_the_last_good_checkpoint(tmp_path, monkeypatch, kind):
+    "An error at every n-th call (VIT_FAULTS_STEP=1: at every one): one sentence, what was saved before is whole, and nothing is left beside it."
+    monkeypatch.setattr("vit_from_scratch.visualize.data_figures", lambda model, data: {"small": Figure(figsize=(1, 1))})
+    monkeypatch.setattr("vit_from_scratch.visualize.model_figures", lambda model, images: {})
+    known: dict[int, int] = {}
+    data, settings, drawn = hostile.small_data(), SHORT | KINDS_OF_RUN[kind], [Figures()] if kind == "figures" else []
+    fit(hostile.small_model(), data, run_dir=tmp_path / "whole", callbacks=drawn, **settings)
+    faults = 0
+    step = int(os.environ.get("VIT_FAULTS_STEP", 13))
+    for at in itertools.count(1 + 2 * list(KINDS_OF_RUN).index(kind) % step, step):
+        folder, stopped = tmp_path / f"run{at}", False
         with pytest.MonkeyPatch.context() as patch:
             calls = failing(patch, at)
             try:
-                fit(hostile.small_model(), hostile.small_data(), run_dir=folder, **SHORT)
+                fit(hostile.small_model(), data, run_dir=folder, callbacks=drawn, **settings)
                 if calls[0] < at:
                     break  # there were not so many calls
             except OSError as error:
                 assert "\n" not in str(error) and ("could not be written" in str(error) or "cannot be made" in str(error)), str(error)
-        assert calls[0] >= at and not list(folder.glob("*.tmp")) and not list(folder.glob(".*.tmp"))
+                stopped = True
+        faults += 1
+        assert calls[0] >= at and not list(folder.glob("**/*.tmp")) and not list(folder.glob("**/.*.tmp"))
+        assert stopped or (folder / "test.json").exists()  # a figure, or the second name of a checkpoint, is worth no run
         if (folder / "last.pth").exists():
             found = read_checkpoint(folder).position.epoch
             known[found] = known.get(found, 0) + 1
-            fit(hostile.small_model(), hostile.small_data(), resume=folder, progress=False)
+            fit(hostile.small_model(), data, resume=folder, callbacks=drawn, progress=False)
             assert torch.equal(*(read_checkpoint(f).weights["head.weight"] for f in (folder, tmp_path / "whole")))
-    assert known.keys() >= {0, 1}, known
+            assert {p.name for p in folder.iterdir()} == {p.name for p in (tmp_path / "whole").iterdir()}
+    print(f"{kind}: {faults} calls failed; epochs of the checkpoint that was left: {known}")
+    assert len(known) > 1, known
 
 
 def test_a_power_cut_loses_nothing_that_was_announced(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -763,3 +764,106 @@ def test_the_playground_counts_in_javascript_what_python_counts():
         a = {name: arguments[name] for name in random_arguments(0)}
         assert counted == {"tokens": count_tokens(a), "parameters": count_parameters(**a), "multiplyAdds": count_multiply_adds(**a)}
     assert 3 < refused < 17
+
+
+@needs_browser
+def test_a_picture_comes_by_camera_by_paste_and_by_drop(page_file, tmp_path):
+    "Chromium's own fake camera; a file pasted and a file dropped; a text dropped is refused in words."
+    sync_api = pytest.importorskip("playwright.sync_api")
+    fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    bring = """([kind, red]) => {
+      const canvas = Object.assign(document.createElement("canvas"), { width: 40, height: 40 }), ctx = canvas.getContext("2d");
+      ctx.fillStyle = red ? "rgb(200, 40, 40)" : "rgb(40, 40, 200)";
+      ctx.fillRect(0, 0, 40, 40);
+      return new Promise((done) => canvas.toBlob((blob) => {
+        const data = new DataTransfer(), file = kind === "text" ? new File(["no picture"], "notes.txt", { type: "text/plain" }) : new File([blob], "p.png", { type: "image/png" });
+        data.items.add(file);
+        const place = kind === "paste" ? document : document.querySelector(".vfs-live");
+        place.dispatchEvent(kind === "paste" ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true }) : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+        done();
+      }));
+    }"""
+    pixel = "() => [...document.querySelector('.vfs-small').getContext('2d').getImageData(16, 16, 1, 1).data].slice(0, 3)"
+    with tempfile.TemporaryDirectory() as folder, sync_api.sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(folder, executable_path=CHROMIUM, headless=True, args=[*FLAGS, *fake], permissions=["camera"])
+        page = context.pages[0]
+        page.goto(page_file.as_uri())
+        settled(page)
+
+        def arrived(count):
+            page.wait_for_function("n => document.querySelectorAll('.vfs-shelf button').length === n", arg=count)
+            settled(page)
+
+        start = page.locator(".vfs-shelf button").count()
+        page.evaluate(bring, ["paste", True])
+        arrived(start + 1)
+        assert page.evaluate(pixel) == [200, 40, 40]
+        page.evaluate(bring, ["drop", False])
+        arrived(start + 2)
+        assert page.evaluate(pixel) == [40, 40, 200]
+        page.evaluate(bring, ["text", False])
+        page.get_by_text("“notes.txt” cannot be read as a picture").wait_for()
+        page.get_by_role("button", name="Camera").click()
+        page.wait_for_function("document.querySelector('video').videoWidth > 0")
+        page.wait_for_timeout(300)  # the first frame
+        page.get_by_role("button", name="Take the picture").click()
+        arrived(start + 3)
+        seen = page.evaluate("new Set(document.querySelector('.vfs-small').getContext('2d').getImageData(0, 0, 32, 32).data).size")
+        assert seen > 10 and page.locator("video").is_hidden()
+        context.close()
+
+
+@needs_browser
+def test_what_visitors_stumbled_over(visit, page_file):
+    page = visit(page_file, "#token=20", width=390)
+    canvas, caption = page.locator("canvas.vfs-main"), page.locator(".vfs-picture .vfs-caption")
+    chosen = caption.inner_text()
+    canvas.focus()
+    page.keyboard.press("ArrowDown")  # a look, which Tab or Escape ends
+    page.wait_for_function("document.querySelector('.vfs-picture .vfs-caption').textContent.includes('Only a look: Enter chooses this patch')")
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(100)
+    assert caption.inner_text() == chosen and "token=20" in page.evaluate("location.hash")
+    assert page.locator(".vfs-shelf button[tabindex='0']").count() == 1  # a hundred pictures, one stop of the Tab key
+    page.locator(".vfs-shelf button[tabindex='0']").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    settled(page)
+    assert "image=1" in page.evaluate("location.hash")
+    page.get_by_label("Only the photograph").check()
+    small, large = (page.evaluate(f"(() => {{ const c = document.querySelector('{name}'); return [...c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data]; }})()") for name in (".vfs-small", ".vfs-main"))
+    assert small == large  # no map on it
+    page.get_by_label("Only the photograph").uncheck()
+    for tab in ("Every step in numbers", "Who looks at whom", "Compare"):
+        page.get_by_role("tab", name=tab).click()
+        low = page.evaluate("""[...document.querySelectorAll('.vfs-live :is(button, select)')].filter((n) => n.offsetParent && !n.matches('.vfs-wall-grid button, .vfs-link, .vfs-help'))
+            .map((n) => [n.textContent, n.getBoundingClientRect()]).filter(([, b]) => b.height < 39.9 || b.width < 23.9).map(([text, b]) => `${text} ${b.width} x ${b.height}`)""")
+        assert low == [], "too small for a finger"
+    for mark in page.locator(".vfs-help:visible").all():  # a note stays in the window
+        mark.click()
+        note = page.locator(".vfs-note:visible").bounding_box()
+        assert note["x"] >= 0 and note["x"] + note["width"] <= 390
+        mark.press("Escape")
+    page = visit(page_file, "#tour=5&tool=hide", width=800)
+    box = page.locator("canvas.vfs-main").bounding_box()
+    page.locator("canvas.vfs-main").scroll_into_view_if_needed()
+    box = page.locator("canvas.vfs-main").bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 5, steps=16)  # hiding by dragging
+    page.mouse.up()
+    settled(page)
+    assert "hidden=0_1_2_3_4_5_6_7" in page.evaluate("location.hash")
+    bar = page.locator(".vfs-tour-bar").bounding_box()
+    assert "8 " in page.locator(".vfs-reply").inner_text() and 0 <= bar["y"] <= 900 - bar["height"], "the verdict is in sight"
+
+
+@needs_browser
+def test_without_workers_the_page_computes_itself(browser, page_file, packed_model, tmp_path):
+    path, head = tmp_path / "strict.html", '<meta charset="utf-8">'
+    path.write_text(page_file.read_text().replace(head, head + "<meta http-equiv=\"Content-Security-Policy\" content=\"worker-src 'none'\">", 1))
+    page = browser.new_page()
+    page.goto(path.as_uri() + "#image=7")
+    settled(page)
+    assert close(answers(page), as_shown(packed_model, logits_of(packed_model, load_samples("cifar10").images[7])))
+    page.close()

@@ -264,10 +264,15 @@ def known_labels(
     if isinstance(part, list):
         several = [read_batch(batch)[1] for batch in part]
         labels = torch.cat(several) if all(some.ndim == 1 for some in several) else None
-    if labels is None and type(getattr(part, "sampler", None)) in (RandomSampler, SequentialSampler):
+    if labels is None and type(getattr(part, "sampler", None)) in (
+        RandomSampler,
+        SequentialSampler,
+    ):
         dataset = part.dataset
         labels = getattr(dataset, "targets", getattr(dataset, "labels", None))
-        labels = dataset.tensors[1] if len(getattr(dataset, "tensors", ())) == 2 else labels
+        labels = (
+            dataset.tensors[1] if len(getattr(dataset, "tensors", ())) == 2 else labels
+        )
     try:
         labels = None if labels is None else torch.as_tensor(labels).cpu()
     except (TypeError, ValueError, RuntimeError):  # names, for example
@@ -280,38 +285,53 @@ def describe_imbalance(
     counts: Tensor,  # `(K,)`, training images of each class
     classes: Sequence[Any] | None = None,  # their names
 ) -> str | None:  # None: nothing to be said
-    "How unequal the classes are, what a constant answer would reach where that is much, and the settings that help."
+    "How unequal the classes are, and the settings that help."
     there = counts.nonzero()[:, 0]
     most, least = (int(there[pick(counts[there])]) for pick in (torch.argmax, torch.argmin))
     ratio, share = float(counts[most] / counts[least]), float(counts[most] / counts.sum())
     if len(there) < 2 or (ratio < 20 and share < 0.9):
         return None
-    names = [f"{classes[k]!r:.40}" if classes and k < len(classes) else f"{k}" for k in (most, least)]
-    constant = f", and always answering {names[0]} has accuracy {share:.3f}" if share >= 0.5 else ""
-    return (f"class {names[0]} has {ratio:,.0f} times as many training images as class {names[1]} ({int(counts[most]):,} and {int(counts[least]):,}){constant}: loss.class_weights=balanced lets all classes count alike, "
-            "training.monitor=f1 chooses the best epoch by the mean over classes")  # fmt: skip
+    large, small = (
+        f"{classes[k]!r:.40}" if classes and k < len(classes) else f"{k}" for k in (most, least)
+    )
+    constant = f", and always answering {large} has accuracy {share:.3f}" if share >= 0.5 else ""
+    return (
+        f"class {large} has {ratio:,.0f} times as many training images as class {small} "
+        f"({int(counts[most]):,} and {int(counts[least]):,}){constant}: "
+        "loss.class_weights=balanced lets all classes count alike, "
+        "training.monitor=f1 chooses the best epoch by the mean over classes"
+    )
 
-
+# %% ../nbs/workshop/batches.ipynb #c1assw09
 def weigh_classes(
     config: Any,  # a `Config`
     part: Any,  # what is trained on
     model: nn.Module,
     device: torch.device | str = "cpu",
 ) -> Tensor | None:  # `(K,)`; None: all images count alike
-    "How much an image of each class counts; where nothing was set and classes are very unequal, that is said."
-    setting, labels = config.loss.class_weights, known_labels(part)
+    "How much an image of each class counts; what is very unequal is said where nothing was set."
+    setting, labels, outputs = config.loss.class_weights, known_labels(part), num_outputs(model)
+    if setting is None and labels is not None and config.training.monitor != "f1":
+        text = describe_imbalance(labels.bincount(), getattr(part, "classes", None))
+        warnings.warn(text, stacklevel=3) if text else None
     if setting is None:
-        text = None if labels is None or config.training.monitor == "f1" else describe_imbalance(labels.bincount(), getattr(part, "classes", None))
-        return warnings.warn(text, stacklevel=3) if text else None
-    if setting == "balanced" and labels is None:
-        raise ValueError("class_weights='balanced' counts the images of every class, and this loader does not say which those are: give one number per class")
-    outputs = num_outputs(model)
-    if setting == "balanced":
-        counts = labels.bincount(minlength=outputs or 0).float()
-        return torch.where(counts > 0, len(labels) / ((counts > 0).sum() * counts), 1.0).to(device)
-    if outputs not in (None, len(setting)):
-        raise ValueError(f"class_weights has {len(setting)} numbers, but the model has {outputs} classes: give one number for each")
-    return torch.tensor(setting, device=device)
+        return None
+    if setting != "balanced":
+        _refuse_count(len(setting), outputs)
+        return torch.tensor(setting, device=device)
+    if labels is None:
+        raise ValueError("class_weights='balanced' counts the images of every class, and this "
+                         "loader does not say which those are: give one number per class")  # fmt: skip
+    counts = labels.bincount(minlength=outputs or 0).float()
+    found = (counts > 0).sum()
+    return torch.where(counts > 0, len(labels) / (found * counts), 1.0).to(device)
+
+
+def _refuse_count(given: int, outputs: int | None) -> None:
+    "One weight for every class"
+    if outputs not in (None, given):
+        raise ValueError(f"class_weights has {given} numbers, but the model has {outputs} "
+                         "classes: give one number for each")  # fmt: skip
 
 
 def loss_sum(
@@ -320,7 +340,8 @@ def loss_sum(
     settings: Any,  # the section `loss` of a `Config`
     weights: Tensor | None = None,  # `(K,)`, from `weigh_classes`
 ) -> Tensor:  # a number
-    "Cross-entropy of a batch, smoothed and weighted as the settings say, added up over its images."
-    if weights is not None and len(weights) != logits.shape[1]:
-        raise ValueError(f"class_weights has {len(weights)} numbers, but the model answers with {logits.shape[1]} classes: give one number for each")
-    return F.cross_entropy(logits, labels, weight=weights, label_smoothing=settings.label_smoothing, reduction="sum")
+    "Cross-entropy of a batch, smoothed and weighted as the settings say, added up."
+    if weights is not None:
+        _refuse_count(len(weights), logits.shape[1])
+    how = dict(weight=weights, label_smoothing=settings.label_smoothing)
+    return F.cross_entropy(logits, labels, **how, reduction="sum")

@@ -234,12 +234,16 @@ def agreed_precision(
 def seed_generators(
     *key: int | str,  # for example seed, step and rank
 ) -> None:
-    "Start the random numbers of Python, NumPy and PyTorch (on all devices) from a position."
+    "Start the random numbers of Python, NumPy and PyTorch (on all devices in use) from a position."
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     seed = int.from_bytes(digest, "big") >> 1
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed takes notes for devices that nobody uses
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
 
 # %% ../nbs/workshop/hardware.ipynb #1fe03d6c
 STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]

@@ -220,18 +220,36 @@ def _first_mismatch(wanted: dict[str, Tensor], given: dict[str, Tensor]) -> str 
     return left_over and f"{left_over} ({show(given[left_over])}) is in the source and not in this model"
 
 # %% ../nbs/workshop/weights.ipynb #gr3yc0l2
-def _fit_channels(model: "ViT", state: dict[str, Tensor], facts: dict) -> tuple[dict[str, Tensor], dict]:
-    "Weights of a colour model for a grey one: a grey picture gives what its copy in three channels gives there"
+def _fit_channels(
+    model: "ViT", state: dict[str, Tensor], facts: dict
+) -> tuple[dict[str, Tensor], dict]:
+    "Weights of a colour model for a grey one: the same answer as to a copy in three channels"
     weight = state.get("patch_embed.proj.weight")
-    if model.arguments["in_channels"] != 1 or weight is None or weight.ndim != 4 or weight.shape[1] != 3:
+    if (
+        model.arguments["in_channels"] != 1
+        or weight is None
+        or weight.ndim != 4
+        or weight.shape[1] != 3
+    ):
         return state, facts
     known = facts.get("mean") is not None and facts.get("std") is not None
-    mean, std = (torch.tensor(facts[key] if known else [default] * 3, dtype=torch.float64) for key, default in (("mean", 0.0), ("std", 1.0)))
+    mean, std = (
+        torch.tensor(facts[key] if known else [default] * 3, dtype=torch.float64)
+        for key, default in (("mean", 0.0), ("std", 1.0))
+    )
     grey, spread, kernel = mean.mean(), std.mean(), weight.double()
     scale, shift = ((values / std).view(3, 1, 1) for values in (spread, grey - mean))
-    summed = {"weight": (kernel * scale).sum(1, keepdim=True), "bias": state["patch_embed.proj.bias"] + (kernel * shift).sum((1, 2, 3))}
-    state = state | {f"patch_embed.proj.{name}": values.to(weight.dtype) for name, values in summed.items()}
-    return state, facts | ({"mean": [float(grey)], "std": [float(spread)]} if known else {})
+    summed = {
+        "weight": (kernel * scale).sum(1, keepdim=True),
+        "bias": state["patch_embed.proj.bias"] + (kernel * shift).sum((1, 2, 3)),
+    }
+    state = state | {
+        f"patch_embed.proj.{name}": values.to(weight.dtype)
+        for name, values in summed.items()
+    }
+    return state, facts | (
+        {"mean": [float(grey)], "std": [float(spread)]} if known else {}
+    )
 
 # %% ../nbs/workshop/weights.ipynb #19516f4e
 def _adopt(model: "ViT", facts: dict, norm_eps: float, new_head: bool) -> None:
@@ -363,7 +381,8 @@ pipeline_tag: image-classification
 ---
 {about}
 
-A Vision Transformer of {parameters:,} parameters for images of {size} in {K} classes: {classes}.
+A Vision Transformer of {parameters:,} parameters, for images of {size}.
+{K} classes: {classes}.
 
 ```python
 from vit_from_scratch.weights import from_hub
@@ -377,15 +396,28 @@ def write_hub_folder(
     model: ViT,
     folder: str | Path,  # made if it is not there
     repo: str = "user/name",  # name on the hub, for the card
-    about: str = "",  # what it was trained on, and how well it does: the first lines of the card
+    about: str = "",  # first lines of the card: trained on what, how good
 ) -> Path:  # the folder
-    "What is published of a model: one file of weights with all that is needed to use them, and a card."
+    "What is published of a model: weights with all that is needed to use them, and a card."
     folder, classes = Path(folder).expanduser(), model.classes or ()
     save_weights(model, folder / HUB_FILE)
-    named = ", ".join(map(str, classes[:20])) + (", …" if len(classes) > 20 else "") if classes else "not named"
-    facts = dict(parameters=sum(p.numel() for p in model.parameters()), K=model.arguments["num_classes"], classes=named)
+    named = (
+        ", ".join(map(str, classes[:20])) + (", …" if len(classes) > 20 else "")
+        if classes
+        else "not named"
+    )
+    facts = dict(
+        parameters=sum(p.numel() for p in model.parameters()),
+        K=model.arguments["num_classes"],
+        classes=named,
+    )
     size = " × ".join(map(str, model.patch_embed.image_size))
-    (folder / "README.md").write_text(_CARD.format(about=about, repo=repo, size=size, **facts).replace("---\n\n\n", "---\n\n"), encoding="utf-8")
+    (folder / "README.md").write_text(
+        _CARD.format(about=about, repo=repo, size=size, **facts).replace(
+            "---\n\n\n", "---\n\n"
+        ),
+        encoding="utf-8",
+    )
     return folder
 
 # %% ../nbs/workshop/weights.ipynb #hubcode2
@@ -394,7 +426,10 @@ def _open_hub():
     try:
         import huggingface_hub
     except ImportError:
-        raise ValueError("the Hugging Face Hub is reached through huggingface_hub, which is not installed: pip install vit-from-scratch[hub]") from None
+        raise ValueError(
+            "the Hugging Face Hub is reached through huggingface_hub, which is not "
+            "installed: pip install vit-from-scratch[hub]"
+        ) from None
     return huggingface_hub
 
 
@@ -404,12 +439,18 @@ def to_hub(
     about: str = "",  # the first lines of its card
     private: bool = True,
 ) -> str:  # where it stands
-    "Publish a model on the Hugging Face Hub, for whom you are logged in as (`hf auth login`)."
+    "Publish a model on the Hugging Face Hub, as whom you are logged in (`hf auth login`)."
     hub = _open_hub()
     with tempfile.TemporaryDirectory() as folder:
         write_hub_folder(model, folder, repo, about)
         hub.create_repo(repo, private=private, exist_ok=True)
-        return str(hub.upload_folder(repo_id=repo, folder_path=folder, commit_message="Vision Transformer: weights and card"))
+        return str(
+            hub.upload_folder(
+                repo_id=repo,
+                folder_path=folder,
+                commit_message="Vision Transformer: weights and card",
+            )
+        )
 
 
 def from_hub(
@@ -423,4 +464,7 @@ def from_hub(
     try:
         return load_model(hub.hf_hub_download(str(repo), HUB_FILE))
     except (OSError, hub.errors.HfHubHTTPError, hub.errors.HFValidationError) as error:
-        raise ValueError(f"{repo} is no folder and could not be had from the hub as user/name ({str(error).strip().splitlines()[0]})") from None
+        raise ValueError(
+            f"{repo} is no folder and could not be had from the hub as user/name "
+            f"({str(error).strip().splitlines()[0]})"
+        ) from None

@@ -4,9 +4,10 @@ import pytest
 import torch
 from lesson import HOPELESS, judge, load
 
-from vit_from_scratch.interpret import attention_maps
+from vit_from_scratch.interpret import ablate_heads, attention_maps
 
-e = load("10_", "check_left_head", "solution_left_head", "my_left_head", "check_break", "solution_break", "my_break", "puzzle", "image", "STEPS", "hand_made")
+e = load("10_", "check_left_head", "solution_left_head", "my_left_head", "check_break", "solution_break", "my_break", "puzzle", "image", "STEPS", "hand_made",
+         "check_losses", "solution_losses", "my_losses")
 
 
 def seen():
@@ -101,8 +102,92 @@ def test_wrong_breaks(answer, words):
     assert e.check_break(answer).startswith("✗")
 
 
+# ---------------------------------------------------------------- what the answer loses
+def truth(model, images, labels):
+    with torch.no_grad():
+        return model(images).softmax(1)[torch.arange(len(labels)), labels].mean().item()
+
+
+def by_surgery(model, images, labels):
+    rows = []
+    for block in model.blocks:
+        weight, d = block.attn.proj.weight, block.attn.head_dim
+        row = []
+        for head in range(block.attn.num_heads):
+            kept = weight.data.clone()
+            before = truth(model, images, labels)
+            weight.data[:, head * d : (head + 1) * d] = 0
+            row.append(before - truth(model, images, labels))
+            weight.data = kept
+        rows.append(row)
+    return torch.tensor(rows)
+
+
+def by_stack(model, images, labels):
+    pairs = [(b, h) for b, block in enumerate(model.blocks) for h in range(block.attn.num_heads)]
+    lost = []
+    for pair in pairs:
+        before = truth(model, images, labels)
+        with ablate_heads(model, [pair]):
+            lost.append(before - truth(model, images, labels))
+    return torch.tensor(lost).reshape(len(model.blocks), -1)
+
+
+def loses(score=truth, turn=lambda before, after: before - after, off=lambda b, h, model: [(b, h)], shape=lambda x: x):
+    def answer(model, images, labels):
+        L, heads = len(model.blocks), model.blocks[0].attn.num_heads
+        found, before = torch.zeros(L, heads), score(model, images, labels)
+        for b in range(L):
+            for h in range(heads):
+                with ablate_heads(model, off(b, h, model)):
+                    found[b, h] = turn(before, score(model, images, labels))
+        return shape(found)
+
+    return answer
+
+
+def logit(model, images, labels):
+    return model(images).detach()[torch.arange(len(labels)), labels].mean()
+
+
+def accuracy(model, images, labels):
+    return (model(images).argmax(1) == labels).float().mean()
+
+
+def surest(model, images, labels):
+    return model(images).softmax(1).amax(1).mean().detach()
+
+
+@pytest.mark.parametrize("answer", [e.solution_losses, by_surgery, by_stack, loses()])
+def test_right_losses(answer):
+    judge(e.check_losses, answer, verdict="✓")
+
+
+@pytest.mark.parametrize("answer, words", [
+    (loses(turn=lambda before, after: after), "what is left, not what is lost"),
+    (loses(turn=lambda before, after: after - before), "before minus after"),
+    (loses(score=surest), "ask for the true class"),
+    (loses(score=logit), "probabilities are wanted, not logits"),
+    (loses(off=lambda b, h, m: [(x, y) for x in range(len(m.blocks)) for y in range(m.blocks[0].attn.num_heads) if (x, y) <= (b, h)]), "one head at a time"),
+    (loses(score=lambda m, x, y: truth(m, x[:1], y[:1])), "first image alone"),
+    (loses(score=accuracy), "is wrong"),
+    (loses(turn=lambda before, after: (before - after) / before), "is wrong"),  # relative
+    (loses(turn=lambda before, after: abs(before - after)), "is wrong"),
+    (loses(turn=lambda before, after: 100 * (before - after)), "is wrong"),
+    (loses(off=lambda b, h, m: [(b, y) for y in range(m.blocks[0].attn.num_heads)]), "is wrong"),  # whole blocks
+    (loses(off=lambda b, h, m: [(b, y) for y in range(m.blocks[0].attn.num_heads) if y != h]), "is wrong"),  # all others off
+    (loses(shape=lambda x: x.T), "the shape should be (3, 2), yours is (2, 3)"),
+    (loses(shape=lambda x: x.flatten()), "the shape should be"),
+    (loses(shape=lambda x: x.max()), "the shape should be"),
+    (loses(shape=lambda x: x.tolist()), "a torch tensor"),
+])  # fmt: skip
+def test_wrong_losses(answer, words):
+    judge(e.check_losses, answer, verdict=words)
+    assert e.check_losses(answer).startswith("✗")
+
+
 @pytest.mark.parametrize("answer", HOPELESS.values(), ids=HOPELESS)
-@pytest.mark.parametrize("check", [e.check_left_head, e.check_break])
+@pytest.mark.parametrize("check", [e.check_left_head, e.check_break, e.check_losses])
 def test_the_checks_never_raise(check, answer):
     assert check(answer)[0] in "✗n"
 
@@ -110,3 +195,4 @@ def test_the_checks_never_raise(check, answer):
 def test_the_stubs_are_not_attempted():
     judge(e.check_left_head, e.my_left_head, verdict="not attempted yet")
     judge(e.check_break, e.my_break, verdict="not attempted yet")
+    judge(e.check_losses, e.my_losses, verdict="not attempted yet")

@@ -145,12 +145,17 @@ export function lensView(lab) {
     ends.forEach((end, i) => {
       if (i && end.at < ends[i - 1].at + 13) end.at = ends[i - 1].at + 13;
     });
-    const over = Math.max(0, (ends.at(-1)?.at ?? 0) - (height - bottom + 4));
+    // what slid out at the bottom pushes upward only what stands in its way
+    let room = height - bottom + 4;
+    for (const end of [...ends].reverse()) {
+      end.at = Math.min(end.at, room);
+      room = end.at - 13;
+    }
     for (const { k, at: line } of ends)
       chart.append(
         svg(
           "text",
-          { x: width - right + 6, y: line + 4 - over, style: `fill:${INKS[k % INKS.length]};font-weight:600` },
+          { x: width - right + 6, y: line + 4, style: `fill:${INKS[k % INKS.length]};font-weight:600` },
           model.classes[k],
         ),
       );

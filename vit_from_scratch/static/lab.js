@@ -163,8 +163,8 @@ export function makeLab(engine, models, images) {
     emit(["busy"]);
     const options = { off: state.off.map((pair) => [...pair]), skip: [...state.skip] };
     const request = (target) => lab.engine.ask(state.model, { pixels: normalise(model, lab.seen()), options, target });
-    let answer = await request(wanted ? state.about : -1);
-    if (serial === asked && wanted && state.about < 0) answer = await request(lab.winner(answer.result));
+    const about = state.about < 0 ? "winner" : state.about,
+      answer = await request(wanted ? about : -1);
     if (serial !== asked) return;
     const key = `${state.model}/${state.image}`,
       plain = !options.off.length && !options.skip.length && !state.hidden.length && !state.order;

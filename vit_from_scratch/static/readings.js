@@ -61,8 +61,11 @@ export function rollout(model, result) {
 }
 
 // ------------------------------------------------------------------------------------------------ backwards
-const transposed = (matrix, rows, columns) =>
-  Float32Array.from({ length: rows * columns }, (_, i) => matrix[(i % rows) * columns + Math.floor(i / rows)]);
+function transposed(matrix, rows, columns) {
+  const out = new Float32Array(rows * columns);
+  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = matrix[r * columns + c];
+  return out;
+}
 
 // The gradient of y = x Wᵀ with respect to x: dy W.
 const linearBack = (dy, rows, weight, inputs, outputs) =>

@@ -1,6 +1,7 @@
 // Eight stops that ask something; the reader answers by doing it. Every number in a reply is computed when it is
 // said.
 import { orderOf } from "./lab.js";
+import { toCanvas } from "./picture.js";
 import { button, h, number, percent, refill, scheduler, setText } from "./tools.js";
 
 const FRESH = {
@@ -270,12 +271,7 @@ function puzzleStop(lab, puzzle) {
           : null,
       ),
       h("p", { class: "vfs-conclusion" }, conclusion(guess)),
-      h(
-        "div",
-        { class: "vfs-buttons" },
-        button("Show the whole picture", () => lab.set({ hidden: [] })),
-        button("Show only the photograph", () => lab.set({ photo: !lab.state.photo })),
-      ),
+      button("Show the whole picture", () => lab.set({ hidden: [] })),
     ],
     reply: verdict,
   };
@@ -288,7 +284,8 @@ export function tourView(lab, data) {
     bar = h("div", { class: "vfs-tour-bar", role: "region", "aria-label": "Tour: reply and next stop" }),
     solved = new Set(),
     guessed = new Map();
-  const reply = h("p", { class: "vfs-reply", "aria-live": "polite" });
+  const reply = h("p", { class: "vfs-reply", "aria-live": "polite" }),
+    seen = h("canvas", { class: "vfs-seen", "aria-hidden": "true" }); // what the model reads now
   function go(number) {
     lab.set({ ...(number ? stops[number - 1].setup : FRESH), tour: number });
     draw();
@@ -356,6 +353,7 @@ export function tourView(lab, data) {
       h(
         "div",
         { class: "vfs-buttons" },
+        toCanvas(lab.model, lab.seen(), seen),
         h("span", { class: "vfs-says" }, `It says ${said(lab)}`),
         button("← Back", () => go(tour - 1)),
         tour < stops.length ? button(solved.has(tour) ? "Next →" : "Skip →", () => go(tour + 1), way) : null,

@@ -181,17 +181,22 @@ const ERFC = [
   -1.26551223,
 ];
 export function erf(x) {
-  const t = 1 / (1 + Math.abs(x) / 2),
-    power = ERFC.reduce((sum, factor) => sum * t + factor, 0);
+  const t = 1 / (1 + Math.abs(x) / 2);
+  let power = 0;
+  for (let i = 0; i < ERFC.length; i++) power = power * t + ERFC[i];
   const rest = t * Math.exp(-x * x + power);
   return x < 0 ? rest - 1 : 1 - rest;
 }
 export function gelu(x) {
-  return x.map((value) => (value * (1 + erf(value / Math.SQRT2))) / 2);
+  const y = new Float32Array(x.length);
+  for (let i = 0; i < x.length; i++) y[i] = (x[i] * (1 + erf(x[i] / Math.SQRT2))) / 2;
+  return y;
 }
 
 export function add(x, y) {
-  return x.map((value, i) => value + y[i]);
+  const sum = new Float32Array(x.length);
+  for (let i = 0; i < x.length; i++) sum[i] = x[i] + y[i];
+  return sum;
 }
 
 // ------------------------------------------------------------------------------------------------ the model

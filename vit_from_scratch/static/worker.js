@@ -3,11 +3,13 @@
 import { forward, freshModel, unpackModel } from "./vit.js";
 import { relevance } from "./readings.js";
 
-// Answers one request: { pixels, options, target } to { result, relevance, milliseconds }.
+// Answers one request: { pixels, options, target } to { result, relevance, milliseconds }. `target`: the class whose
+// relevance is wanted, "winner" for the one that is answered, or −1 for none.
 function answer(model, { pixels, options, target }) {
   const start = performance.now(),
-    result = forward(model, pixels, options);
-  const matrices = target >= 0 ? relevance(model, result, target, options) : null;
+    result = forward(model, pixels, options),
+    about = target === "winner" ? result.logits.indexOf(Math.max(...result.logits)) : target;
+  const matrices = about >= 0 ? relevance(model, result, about, options) : null;
   return { result, relevance: matrices, milliseconds: performance.now() - start };
 }
 
@@ -37,14 +39,20 @@ export function makeEngine(workerSource) {
     models = {};
   let worker = null,
     count = 0;
+  const here = ({ name, request, done }) => setTimeout(() => done(answer(models[name], request)));
   try {
     worker = new Worker(URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" })));
     worker.onmessage = ({ data }) => {
-      waiting.get(data.id)(data);
+      waiting.get(data.id).done(data);
       waiting.delete(data.id);
     };
+    worker.onerror = () => {
+      worker = null; // forbidden, as some servers do: the page computes, and stands still meanwhile
+      waiting.forEach(here);
+      waiting.clear();
+    };
   } catch {
-    worker = null; // a browser that forbids workers: the page computes, and stands still meanwhile
+    worker = null; // the same, said at once
   }
   return {
     inWorker: () => worker !== null,
@@ -59,9 +67,9 @@ export function makeEngine(workerSource) {
       return models[name];
     },
     ask(name, request) {
-      if (!worker) return new Promise((done) => setTimeout(() => done(answer(models[name], request))));
       return new Promise((done) => {
-        waiting.set(++count, done);
+        if (!worker) return here({ name, request, done });
+        waiting.set(++count, { name, request, done });
         worker.postMessage({ id: count, name, ...request });
       });
     },
