@@ -44,6 +44,7 @@ def browser(**settings):
 
     with sync_playwright() as p, tempfile.TemporaryDirectory(prefix="browser_", ignore_cleanup_errors=True) as folder:
         context = p.chromium.launch_persistent_context(folder, executable_path=CHROMIUM, headless=True, args=FLAGS, **settings)
+        context.set_default_navigation_timeout(3000 * PATIENCE)  # JupyterLab on a busy machine
         page, asked, errors = context.pages[0], [], []
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))

@@ -16,12 +16,13 @@ import warnings
 from pathlib import Path
 
 import hostile
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
 
 from vit_from_scratch import callbacks
-from vit_from_scratch.checkpoint import Position, load_run, read_checkpoint, read_newest
+from vit_from_scratch.checkpoint import Position, RunFolder, load_run, read_checkpoint, read_newest
 from vit_from_scratch.cli import write_predictions
 from vit_from_scratch.data import SHAPE_CLASSES, ImageData, ImageSet, make_shapes
 from vit_from_scratch.run import Figures, choose_folder, local_settings, with_settings
@@ -189,6 +190,26 @@ def test_a_run_folder_has_one_owner(tmp_path):
     fit(hostile.small_model(), data, resume=tmp_path / "run", progress=False, epochs=3)  # it is free again
 
 
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_workers_do_not_hold_the_folder_of_a_run_that_was_killed(tmp_path):
+    "A forked worker of a `DataLoader` lives some seconds longer; the run can be resumed at once."
+    held, (reads, writes) = RunFolder(tmp_path / "run"), os.pipe()
+    worker = os.fork()
+    if worker == 0:
+        os.write(writes, b"x")
+        time.sleep(60)
+        os._exit(0)
+    os.read(reads, 1)
+    with pytest.raises(ValueError, match="is being trained by another process"):
+        RunFolder(tmp_path / "run")
+    held.close()  # as the kernel does it for the one that was killed
+    try:
+        RunFolder(tmp_path / "run").close()
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_schedulers_signals_save_and_the_same_command_goes_on(tmp_path, name):
     data, before = hostile.small_data(), signal.getsignal(getattr(signal, name))
@@ -257,6 +278,26 @@ def test_strange_models_and_loaders(tmp_path):
     assert model.patch_embed.any_size is True  # as it was set
 
 
+def test_numbers_of_numpy_compiled_models_frozen_parts_and_equal_metrics(tmp_path, capsys):
+    data, whole = hostile.small_data(), np.int64
+    model = ViT(whole(16), whole(4), 3, whole(10), np.int32(16), whole(2), whole(2), dropout=np.float64(0.1))
+    model.classes = ("\x1b[31mred", *SHAPE_CLASSES[1:])
+    fit(model, data, run_dir=tmp_path / "numpy", **SHORT | dict(epochs=whole(2), batch_size=whole(32), lr=np.float32(1e-3), seed=whole(1), progress=True))
+    lines = capsys.readouterr().err.splitlines()  # there is no terminal: one line per epoch
+    assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"] and all(map(str.isprintable, lines))
+    assert len(fit(model, data, resume=tmp_path / "numpy", epochs=3, progress=False).rows) == 3
+    assert load_run(tmp_path / "numpy").model.arguments["depth"] == 2
+    fit(torch.compile(hostile.small_model(), backend="eager"), data, run_dir=tmp_path / "compiled", **SHORT)
+    run = load_run(tmp_path / "compiled")
+    assert evaluate(run.model, data.valid).loss == run.history.best["valid_loss"]
+    assert evaluate(run.model, data.valid) == evaluate(run.model, data.valid) != evaluate(hostile.small_model(), data.valid)
+    partly = hostile.small_model().requires_grad_(False)
+    partly.head.requires_grad_(True)
+    before = partly.blocks[0].attn.qkv.weight.clone()
+    fit(partly, data, run_dir=tmp_path / "partly", **SHORT)
+    assert len(fit(partly, data, resume=tmp_path / "partly", epochs=3, progress=False).rows) == 3 and torch.equal(partly.blocks[0].attn.qkv.weight, before)
+
+
 def test_every_part_that_changes_is_saved():
     "After a step, whatever differs in a trainer is in its state."
     trainer = Trainer(hostile.small_model(), hostile.small_data(), config=with_settings(load_run(OLD).config, device="cpu", batch_size=32, small_sizes=None))
@@ -304,7 +345,7 @@ def train_two(folder: Path, stop_at: int | None, rank: int, port: int, die: bool
         os._exit(130)
 
 
-def launch_two(folder: Path, stop_at: int | None, die: bool = False, patience: float = 200) -> list[int]:
+def launch_two(folder: Path, stop_at: int | None, die: bool = False, patience: float = 400) -> list[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -31,6 +31,7 @@ from vit_from_scratch.vit import ViT
 NODE = shutil.which("node")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+PATIENCE = 180_000  # milliseconds that a busy machine may take; nothing is measured against it
 NAMES = "unpackModel, normalise, forward, logitLens, rollout, relevance"
 PRECISIONS = ["float16", "int8", "float32"]
 
@@ -268,6 +269,7 @@ def visit(browser):
 
     def open_file(path, address="", width=1280, scheme="light"):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
 
@@ -786,6 +788,7 @@ def test_a_picture_comes_by_camera_by_paste_and_by_drop(page_file, tmp_path):
     pixel = "() => [...document.querySelector('.vfs-small').getContext('2d').getImageData(16, 16, 1, 1).data].slice(0, 3)"
     with tempfile.TemporaryDirectory() as folder, sync_api.sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(folder, executable_path=CHROMIUM, headless=True, args=[*FLAGS, *fake], permissions=["camera"])
+        context.set_default_timeout(PATIENCE)
         page = context.pages[0]
         page.goto(page_file.as_uri())
         settled(page)
@@ -863,6 +866,7 @@ def test_without_workers_the_page_computes_itself(browser, page_file, packed_mod
     path, head = tmp_path / "strict.html", '<meta charset="utf-8">'
     path.write_text(page_file.read_text().replace(head, head + "<meta http-equiv=\"Content-Security-Policy\" content=\"worker-src 'none'\">", 1))
     page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
     page.goto(path.as_uri() + "#image=7")
     settled(page)
     assert close(answers(page), as_shown(packed_model, logits_of(packed_model, load_samples("cifar10").images[7])))

@@ -21,6 +21,7 @@ import pickletools
 import re
 import secrets
 import warnings
+import weakref
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -149,7 +150,8 @@ class RunFolder:
             return
         import fcntl
 
-        self.handle = os.open(self.path, os.O_RDONLY)
+        self.handle, close = os.open(self.path, os.O_RDONLY), weakref.WeakMethod(self.close)
+        os.register_at_fork(after_in_child=lambda: (mine := close()) and mine())  # workers must not hold what a killed parent held
         try:
             fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

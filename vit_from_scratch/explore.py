@@ -6,8 +6,9 @@
 __all__ = ['AUGMENTATIONS', 'START', 'drawing_code', 'page_part', 'Explorer', 'as_pixels', 'PatchExplorer', 'PositionExplorer',
            'augmentation_strips', 'describe_labels', 'AugmentationExplorer', 'quantize', 'dequantize', 'lens_bytes',
            'relevance_bytes', 'attention_frame', 'AttentionView', 'describe_model', 'ImageShelf', 'ModelParts',
-           'AttentionExplorer', 'knobs', 'playground_config', 'in_units', 'describe_cost', 'Stopped', 'TrainingThread',
-           'PlaygroundPanel', 'start_at', 'in_brief', 'PlaygroundCosts', 'HyperparameterPlayground']
+           'LiveAttentionView', 'AttentionExplorer', 'knobs', 'playground_config', 'in_units', 'describe_cost',
+           'Stopped', 'TrainingThread', 'PlaygroundPanel', 'start_at', 'in_brief', 'PlaygroundCosts',
+           'HyperparameterPlayground']
 
 # %% ../nbs/workshop/explorers.ipynb #6fa43bcf
 import base64
@@ -470,31 +471,11 @@ class ModelParts:
         known = {"packed": self.packed, "labels": self.labels, "pixels": {"kind": "uint8" if self.whole else "float32", "start": self.start}}
         return {"type": "model", "part": part, "parts": parts, **known}, self.bytes[part * self.PART : (part + 1) * self.PART]
 
-# %% ../nbs/workshop/explorers.ipynb #8791ed21
-class AttentionExplorer(AttentionView):
-    "Look inside a ViT: where every token of an image looks, in every head of every block, and what that does to the answer."
+# %% ../nbs/workshop/explorers.ipynb #6b1f0725
+class LiveAttentionView(AttentionView):
+    "What Python does for the page: it computes, adds pictures, sends the model, writes files."
 
-    def __init__(
-        self,
-        model: ViT,  # trained or not, on any device
-        images: Tensor | np.ndarray,  # uint8 or floats in [0, 1], `(N, C, H, W)` or `(C, H, W)`
-        classes: Sequence[str] | None = None,  # names; None: the model's own
-        labels: Sequence[int] | Tensor | None = None,  # true classes of the images, to mark them
-        mean: Sequence[float] | None = None,  # per channel, for images in [0, 1]; None: the model's own, or 0
-        std: Sequence[float] | None = None,  # per channel; None: the model's own, or 1
-        preload: int = 1,  # images that travel with the widget, for pages without a kernel
-    ):
-        _check_model(model)
-        info, self.shelf = describe_model(model, classes), ImageShelf(model, images, labels, mean, std)
-        tokens, number = len(info["prefix"]) + info["rows"] * info["cols"], len(self.shelf.labels)
-        start = -1 if model.pool == "avg" else 0
-        self.limits = {"image_index": (0, number - 1), "token": (start, tokens - 1), "block": (-1, info["blocks"] - 1),
-                       "head": (0, info["heads"] - 1), "target": (-1, len(info["classes"]) - 1)}  # fmt: skip
-        frames = [self.shelf.compute(index, num_relevance=3 if tokens <= 100 else 0) for index in range(max(1, min(preload, number)))]
-        super().__init__(kind="attention", title="Attention explorer", info=info, frames=frames, token=start, block=info["blocks"] - 1)
-        self.parts, self.page_computes = None, False
-        self.observe(self._refresh, ["image_index", "ablated"])
-        self._label()
+    parts, page_computes = None, False  # the model in parts, and whether the page has them all
 
     def _label(self) -> None:
         self.names = [self.info["classes"][c] if c >= 0 else "" for c in self.shelf.labels]
@@ -544,6 +525,31 @@ class AttentionExplorer(AttentionView):
         self.limits["image_index"] = (0, len(self.shelf.labels) - 1)
         self._label()
         self.image_index = len(self.shelf.labels) - 1
+
+# %% ../nbs/workshop/explorers.ipynb #8791ed21
+class AttentionExplorer(LiveAttentionView):
+    "Look inside a ViT: where every token of an image looks, in every head of every block, and what that does to the answer."
+
+    def __init__(
+        self,
+        model: ViT,  # trained or not, on any device
+        images: Tensor | np.ndarray,  # uint8 or floats in [0, 1], `(N, C, H, W)` or `(C, H, W)`
+        classes: Sequence[str] | None = None,  # names; None: the model's own
+        labels: Sequence[int] | Tensor | None = None,  # true classes of the images, to mark them
+        mean: Sequence[float] | None = None,  # per channel, for images in [0, 1]; None: the model's own, or 0
+        std: Sequence[float] | None = None,  # per channel; None: the model's own, or 1
+        preload: int = 1,  # images that travel with the widget, for pages without a kernel
+    ):
+        _check_model(model)
+        info, self.shelf = describe_model(model, classes), ImageShelf(model, images, labels, mean, std)
+        tokens, number = len(info["prefix"]) + info["rows"] * info["cols"], len(self.shelf.labels)
+        start = -1 if model.pool == "avg" else 0
+        self.limits = {"image_index": (0, number - 1), "token": (start, tokens - 1), "block": (-1, info["blocks"] - 1),
+                       "head": (0, info["heads"] - 1), "target": (-1, len(info["classes"]) - 1)}  # fmt: skip
+        frames = [self.shelf.compute(index, num_relevance=3 if tokens <= 100 else 0) for index in range(max(1, min(preload, number)))]
+        super().__init__(kind="attention", title="Attention explorer", info=info, frames=frames, token=start, block=info["blocks"] - 1)
+        self.observe(self._refresh, ["image_index", "ablated"])
+        self._label()
 
     def state(self) -> dict:
         "As of every explorer; with relevance, and with as many images as fit into about 1 MB."
