@@ -480,7 +480,8 @@ PRESETS = {
         "test accuracy 0.6509 with seed 0, in 66 minutes, most of them on one core of an AMD EPYC with AVX512-BF16 (bfloat16, 2026-11-26)",
         _small | _recipe | dict(name="cifar100", valid_fraction=0.02, flip=True)),
     "gtsrb": Preset(
-        "German traffic signs in 43 classes: the recipe of cifar10, never mirrored, for a mirrored sign is another sign", "not measured yet",
+        "German traffic signs in 43 classes: the recipe of cifar10, never mirrored, for a mirrored sign is another sign",
+        "test accuracy 0.9786 with seed 0, in 27 minutes on one core of an AMD EPYC with AVX512-BF16 (bfloat16, 2026-11-26)",
         _small | _recipe | dict(name="gtsrb", flip=False, epochs=24)),
     "cifar10-gpu": Preset(
         "CIFAR-10 from scratch with a full budget, for one CUDA GPU",
