@@ -200,7 +200,7 @@ def folder(tmp_path_factory):
     assert code == 0, err
     (found,) = runs.iterdir()
     assert found.name.endswith("-tiny") and f"folder: {found}" in out
-    assert all(word in out for word in ("tokens", "parameters", "memory", "accuracy", "f1", "images/s", "augmentation"))
+    assert all(word in out for word in ("tokens", "parameters", "memory", "accuracy", "f1", "images/s", "waiting for images"))
     return found
 
 
