@@ -49,13 +49,13 @@ def puzzle_of(model, samples, index: int) -> dict:
     "The wrong answer with three explanations, each a test that the reader makes."
     elsewhere = [n for n in range(model.patch_embed.num_patches) if n not in HEAD]
     tests = [
-        {"belief": "The sky: birds fly, so blue around something means bird.", "act": "Hide the sky", "hidden": SKY, "because": "So the blue behind the head decides."},
-        {"belief": "The head itself: what it sees there speaks for bird.", "act": "Hide the head", "hidden": HEAD,
-         "because": "So the mistake sits in the head: what the model finds there speaks for bird, and hardly anything for cat."},
+        {"belief": "The sky: birds fly, so blue around something means bird.", "act": "Hide the sky", "hidden": SKY, "because": "So the blue behind the cat's head decides."},
+        {"belief": "The cat's head itself: what it sees there speaks for bird.", "act": "Hide the cat's head", "hidden": HEAD,
+         "because": "So the mistake sits in the cat's head: what the model finds there speaks for bird, and hardly anything for cat."},
         {"belief": "No place in particular: hide enough anywhere, and it changes its mind.", "act": f"Hide {len(HEAD)} other patches", "from": elsewhere, "number": len(HEAD),
          "because": "So any loss of that size would do."},
     ]  # fmt: skip
-    more = {"question": "Is the head enough?", "act": "Show only the head", "hidden": elsewhere, "because": "Yet the head alone is not enough; it needs what is around it."}
+    more = {"question": "Is the cat's head enough?", "act": "Show only the cat's head", "hidden": elsewhere, "because": "Yet the cat's head alone is not enough; it needs what is around it."}
     says = int(model(samples.normalize(samples.images[index : index + 1])).argmax())
     return {"image": index, "says": says, "label": int(samples.labels[index]), "tests": tests, "more": more}
 
@@ -67,7 +67,8 @@ def write_scripts(
     packed, samples = pack_model(from_shipped(MODEL), "int8"), load_samples(MODEL)
     model = unpack_model(packed)
     first, puzzle = choose_pictures(model, samples)
-    known = {"title": "A Vision Transformer in this page", "names": ["trained", "untrained"], "comparable": [0, 1], "first": first, "puzzle": puzzle_of(model, samples, puzzle), "lessons": lesson_places()}
+    onward = [["Watch one learn.", "training.html"], ["Build it yourself, lesson by lesson.", "index.html"]]
+    known = {"onward": onward, "title": "A Vision Transformer in this page", "names": ["trained", "untrained"], "comparable": [0, 1], "first": first, "puzzle": puzzle_of(model, samples, puzzle), "lessons": lesson_places()}
     pictures = {"images": pack_images(model, samples.images, samples.labels)}
     folder.mkdir(parents=True, exist_ok=True)
     files = {
@@ -93,7 +94,10 @@ def write_training(folder: Path) -> None:
 
 def placeholder(size: float) -> str:
     "What stands in the explorer's place until it is there."
-    return f'<div class="vit-front" data-vit-front>The model, {size:.1f} MB, is being loaded …</div><noscript>The explorer needs JavaScript.</noscript>'
+    text, style = f"Loading the model ({size:.1f} MB) …", "border:1px dashed currentColor;border-radius:8px;min-height:22rem;display:grid;place-content:center;padding:1rem"
+    boxes = "".join(f'<div style="{style}"{hidden}>{what}: {text}</div>' for what, hidden in (("The picture", ' role="status"'), ("Where it looks", ' aria-hidden="true"'), ("Its answers", ' aria-hidden="true"')))
+    grid = f'<div style="display:grid;grid-template-columns:repeat(auto-fit,minmax(15rem,1fr));gap:1rem">{boxes}</div>'
+    return f'<div class="vit-front" data-vit-front data-size="{size:.1f} MB">{grid}</div><noscript>The explorer needs JavaScript.</noscript>'
 
 
 def home_part(size: float) -> str:

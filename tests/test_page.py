@@ -652,7 +652,7 @@ def test_the_front_door_opens_on_a_right_answer_and_ends_in_a_puzzle(visit, tmp_
 
 
 def the_puzzle_is_solved_by_acting(page, front, model, image) -> None:
-    "Each explanation has a test; what the page prints is PyTorch's, and only hiding the head takes the wrong answer away."
+    "Each explanation has a test; what the page prints is PyTorch's, and only hiding the cat's head takes the wrong answer away."
     grey, bird, elsewhere = [round(255 * m) for m in model.mean], model.classes.index("bird"), [n for n in range(64) if n not in front.HEAD]
 
     def share(hidden) -> tuple[str, float]:
@@ -660,7 +660,7 @@ def the_puzzle_is_solved_by_acting(page, front, model, image) -> None:
         return model.classes[int(p.argmax())], p[bird].item()
 
     whole = share([])[1]
-    for act, hidden, stays in (("Hide the sky", front.SKY, True), ("Hide the head", front.HEAD, False), ("Hide 18 other patches", None, True), ("Show only the head", elsewhere, False)):
+    for act, hidden, stays in (("Hide the sky", front.SKY, True), ("Hide the cat's head", front.HEAD, False), ("Hide 18 other patches", None, True), ("Show only the cat's head", elsewhere, False)):
         page.get_by_role("button", name=act, exact=True).click()
         settled(page)
         shown = [int(n) for n in re.search(r"hidden=([\d_]+)", page.evaluate("location.hash"))[1].split("_")]
@@ -671,7 +671,7 @@ def the_puzzle_is_solved_by_acting(page, front, model, image) -> None:
         assert row == f"bird {100 * whole:.1f} % → {100 * p:.1f} %: {'still bird' if stays else f'it says {says}'}"
     draw = random.Random(0)  # whatever the page's own draw hides, the answer stays
     assert all(share(draw.sample(elsewhere, 18))[0] == "bird" for _ in range(50))
-    assert "only “Hide the head” takes “bird” away" in page.locator(".vfs-tour-bar").inner_text()
+    assert "only “Hide the cat's head” takes “bird” away" in page.locator(".vfs-tour-bar").inner_text()
     lens = logit_lens(model, normalised(model, image))[:, 0, 0].softmax(-1)
     leads = next(b for b in range(8) if all(int(p.argmax()) == bird for p in lens[b + 1 :]))
     told = page.locator(".vfs-conclusion").inner_text()
@@ -859,6 +859,73 @@ def test_what_visitors_stumbled_over(visit, page_file):
     assert "hidden=0_1_2_3_4_5_6_7" in page.evaluate("location.hash")
     bar = page.locator(".vfs-tour-bar").bounding_box()
     assert "8 " in page.locator(".vfs-reply").inner_text() and 0 <= bar["y"] <= 900 - bar["height"], "the verdict is in sight"
+
+
+HOLD = """(() => { const post = Worker.prototype.postMessage; globalThis.held = [];
+  Worker.prototype.postMessage = function (...sent) { sent[0].id === undefined ? post.apply(this, sent) : held.push(() => post.apply(this, sent)); };
+  globalThis.release = () => { Worker.prototype.postMessage = post; held.splice(0).forEach((send) => send()); }; })()"""  # the worker is asked only when the test says so
+
+
+@needs_browser
+def test_old_numbers_never_stand_beside_a_new_picture(visit, page_file, packed_model):
+    page, images = visit(page_file, "#image=3"), load_samples("cifar10").images
+    assert "81" not in page.locator(".vfs-link-row").inner_text() and "Picture 3" in page.locator(".vfs-link-row").inner_text()
+    page.evaluate(HOLD)
+    page.locator(".vfs-shelf button").nth(81).click()
+    page.wait_for_function("document.querySelector('.vfs-verdict').textContent === 'Computing …'")
+    assert page.locator(".vfs-bar b").first.is_hidden()
+    assert all("%" not in page.locator(name).inner_text() for name in (".vfs-headline h3", ".vfs-verdict", ".vfs-picture > .vfs-caption"))
+    page.evaluate("release()")
+    settled(page)
+    assert close(answers(page), as_shown(packed_model, logits_of(packed_model, images[81])))
+    page = visit(page_file, "#tour=5&tool=hide")
+    page.get_by_label("1 to 5").check()
+    page.evaluate(HOLD)
+    page.locator("canvas.vfs-main").focus()
+    page.keyboard.press("Shift+ArrowRight")  # hides on the way
+    page.wait_for_function("document.querySelector('.vfs-reply').textContent === 'Computing …'")
+    assert "hidden=0_1" in page.evaluate("location.hash") and "%" not in page.locator(".vfs-says").inner_text()
+    page.evaluate("release()")
+    for step in range(63):
+        settled(page)
+        if page.locator(".vfs-solved").count():
+            break
+        page.keyboard.press(f"Shift+Arrow{'Down' if step % 8 == 6 else 'Left' if step // 8 % 2 else 'Right'}")
+    reply, count = page.locator(".vfs-reply").inner_text(), len(re.search(r"hidden=([\d_]+)", page.evaluate("location.hash"))[1].split("_"))
+    assert f"You guessed “1 to 5”: {'right' if count <= 5 else 'wrong'}, it took {count}." in reply
+    assert page.locator(".vfs-right").count() == (count <= 5), "a tick only for a right guess"
+
+
+@needs_browser
+def test_a_press_before_the_model_is_there_counts(browser, page_file, packed_model):
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(PATIENCE)
+    page.add_init_script(HOLD)
+    page.goto(page_file.as_uri())
+    page.get_by_role("button", name="Start the tour").click()
+    assert "Loading the model" in page.locator(".vfs-headline").inner_text() and "Loading the model" in page.locator(".vfs-wall-wait").inner_text()
+    page.evaluate("release()")
+    settled(page)
+    assert page.evaluate("document.activeElement.textContent") == "1 of 7: What does it see?"
+    picture, bar = (page.locator(name).bounding_box() for name in ("canvas.vfs-main", ".vfs-tour-bar"))
+    assert bar["y"] >= 0 and bar["y"] + bar["height"] <= picture["y"] and picture["y"] + picture["height"] <= 800
+    page.close()
+
+
+@needs_browser
+def test_the_lens_chart_chooses_a_block_and_keeps_the_answer(visit, page_file, packed_model):
+    page, note = visit(page_file, "#tour=4&image=81"), ".vfs-lens-lines .vfs-caption"
+    lens = logit_lens(packed_model, normalised(packed_model, load_samples("cifar10").images[81]))[:, 0, 0].argmax(-1)
+    leads = next(b for b in range(8) if all(k == lens[-1] for k in lens[b + 1 :]))
+    assert "leads" not in page.locator(note).inner_text()
+    box = page.locator(".vfs-lens-lines svg").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * (40 + (leads + 1) / 8 * 226) / 350, box["y"] + box["height"] / 2)
+    page.wait_for_selector(".vfs-right")
+    assert f"leads from block {leads} on" in page.locator(note).inner_text() and f"{leads} of 0–7" in page.locator(".vfs-wall-side").inner_text()
+    page.locator(".vfs-help:visible").first.click()
+    assert page.locator(".vfs-note:visible").count() == 1
+    page.locator(".vfs-verdict").click()
+    assert page.locator(".vfs-note:visible").count() == 0
 
 
 @needs_browser

@@ -488,7 +488,7 @@ def pointing_hits(
 def pointing_score(
     maps: Tensor,  # `(B, rows, columns)`: one number per patch
     masks: Tensor,  # `(B, H, W)` bool: where the object is
-) -> float:  # between 0 and 1; a map that knows nothing scores the mean mask area
+) -> float:  # between 0 and 1; random patches score the mean mask area, random filters more
     "Share of images whose hottest patch has its centre on the object."
     return pointing_hits(maps, masks).float().mean().item()
 

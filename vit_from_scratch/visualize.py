@@ -131,7 +131,7 @@ def overlay(
     limit: float | None = None,  # top of the scale; None: the map's own largest value
     opacity: float = 0.9,  # of the largest value; smaller ones show more of the photo
 ):  # what a colour bar needs
-    "Patch map over its image in grey: opacity follows the value."
+    "Patch map over its image in grey: opacity follows the root of the value."
     height, width = picture.shape[:2]
     edges, values = (-0.5, width - 0.5, height - 0.5, -0.5), _array(values)
     limit = limit or values.max() or 1
@@ -489,7 +489,7 @@ def plot_predictions(
             axis.spines[:].set(visible=True, color="#d55e00", linewidth=3)
     return figure
 
-# %% ../nbs/09_visualization.ipynb #b52f41d6
+# %% ../nbs/09_visualization.ipynb #3c9d7e59
 AUGMENTATION_STEPS = {  # setting of `Augment` -> strengths drawn, weak to strong
     "crop_padding": (2, 4, 6, 8),
     "random_resized_crop": ((0.8, 0.8), (0.6, 0.6), (0.4, 0.4), (0.2, 0.2)),
@@ -500,7 +500,7 @@ AUGMENTATION_STEPS = {  # setting of `Augment` -> strengths drawn, weak to stron
     "cutmix": (0.2, 1.0, 2.0, 8.0),
 }
 
-# %% ../nbs/09_visualization.ipynb #3c9d7e59
+
 def augmented(
     images: Tensor,  # `(B, C, H, W)` uint8; the first is drawn, the others are mixed in
     setting: str,  # a key of `AUGMENTATION_STEPS`
@@ -614,7 +614,7 @@ def model_figures(
 ) -> dict[str, Figure]:  # name -> figure
     "Every figure that looks inside the model."
     few, filters = images[:4], model.patch_embed.proj.weight
-    weights = attention_maps(model, few)  # recorded once, drawn three times
+    weights = attention_maps(model, few)  # recorded once, for the next three figures
     with evaluating(model):
         logits = model(few[:1].to(filters)).float()
     likely = logits.topk(min(3, logits.shape[1])).indices[0].tolist()

@@ -13,7 +13,7 @@
       const training = place.dataset.vitFront === "training";
       for (const name of training ? ["live.js", "training.js"] : ["live.js", "pictures.js", "weights.js"]) await bring(name);
       if (training) mountLive(place, { ...VIT_TRAINING, hash: true });
-      else mountLive(place, { ...VIT_FRONT, ...VIT_PICTURES, models: VIT_MODELS, hash: true, tour: true });
+      else mountLive(place, { ...VIT_FRONT, ...VIT_PICTURES, models: VIT_MODELS, size: place.dataset.size, hash: true, tour: true });
     } catch (error) {
       place.textContent = "The model could not be loaded. Reload the page to try again.";
       throw error;

@@ -45,6 +45,7 @@ def test_right_rates(answer):
     (rate(fall=lambda s, n, w: (s - w) / (n - w) / 2), "with 50 steps"),
     (rate(fall=lambda s, n, w: (s - w + 1) / (n - w)), "is wrong"),
     (rate(fall=lambda s, n, w: (s - w) / n), "with 50 steps"),
+    (rate(wave=lambda x: (1 + math.cos(x)) / 2), "half a wave is an angle of π"),
     (rate(wave=lambda x: 1 - x), "is wrong"),  # a line
     (rate(wave=lambda x: math.cos(math.pi * x)), "is wrong"),  # a whole amplitude
     (rate(wave=lambda x: math.cos(math.pi * x / 2)), "is wrong"),  # a quarter of a wave

@@ -47,6 +47,18 @@ def stops(change=lambda last, best: (last, best), better=lambda now, best, befor
     return answer
 
 
+def never_reset(accuracies, patience):
+    best, kept, bad = -1.0, 0, 0
+    for number, accuracy in enumerate(accuracies, start=1):
+        if accuracy > best:
+            best, kept = accuracy, number
+        else:
+            bad += 1
+        if bad == patience:
+            break
+    return number, kept
+
+
 @pytest.mark.parametrize("answer", [e.solution_stop, by_counter, by_slices, by_running_maximum, stops()])
 def test_right_stops(answer):
     judge(e.check_stop, answer, verdict="✓")
@@ -59,15 +71,17 @@ def test_right_stops(answer):
     (stops(better=lambda now, best, before: now >= best), "an equal accuracy is not a better one"),
     (stops(better=lambda now, best, before: now > before), "compare with the best epoch so far"),
     (stops(kept=lambda a, best: a.index(max(a)) + 1), "never sees the rest"),
-    (stops(lambda last, best: (best, last)), "is wrong"),  # the wrong way round
+    (stops(lambda last, best: (best, last)), "the other way round"),  # the wrong way round
     (stops(lambda last, best: (last, last)), "is wrong"),  # the last weights
-    (stops(lambda last, best: last), "TypeError"),  # one number
+    (stops(lambda last, best: last), "give back a pair"),  # one number
     (stops(better=lambda now, best, before: now < best), "is wrong"),  # a loss instead of an accuracy
     (stops(enough=lambda back, p: back >= 2), "is wrong"),  # patience 2, always
     (stops(enough=lambda back, p: back >= 3), "is wrong"),
     (stops(enough=lambda back, p: False), "is wrong"),  # never stops
     (stops(lambda last, best: (last, best - 1)), "is wrong"),  # one from 1, the other from 0
     (lambda a, p: (p, a.index(max(a)) + 1), "is wrong"),
+    (never_reset, "starts the waiting anew"),
+    (stops(lambda last, best: best), "give back a pair"),
     (lambda a, p: (8, 5), "is wrong"),  # right for the first case
     (lambda a, p: (len(a), len(a)), "is wrong"),
     (stops(lambda last, best: (last, best, 0)), "the shape should be (2,)"),
@@ -111,7 +125,8 @@ def test_right_accuracies(answer):
     (lambda pairs: sum(map(right, pairs)) / len(pairs), "per batch"),
     (lambda pairs: sum(map(right, pairs)) / (len(pairs) * len(pairs[0][1])), "as long as the first"),
     (lambda pairs: 1 - joined(pairs), "share of wrong answers"),
-    (lambda pairs: 100 * joined(pairs), "is wrong"),  # per cent
+    (lambda pairs: 100 * joined(pairs), "that is per cent"),
+    (lambda pairs: sum(map(right, pairs[:-1])) / sum(len(y) for _, y in pairs[:-1]), "the last batch is left out"),
     (lambda pairs: joined([(x.flip(1), y) for x, y in pairs]), "is wrong"),
     (lambda pairs: joined([(-x, y) for x, y in pairs]), "is wrong"),  # argmin
     (lambda pairs: float(torch.cat([x.softmax(1).gather(1, y[:, None]) for x, y in pairs]).mean()), "is wrong"),  # probability of the truth

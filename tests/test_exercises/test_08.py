@@ -110,7 +110,8 @@ def test_right_reliances(answer):
     (relies(cover=first_image), "is wrong"),
     (relies(cover=lambda x, where: x.masked_fill(where.mT, 0)), "with"),
     (relies(turn=lambda a, b: b - a), "before minus after"),
-    (relies(turn=lambda a, b: b), "is wrong"),
+    (relies(turn=lambda a, b: b), "with the pixels covered"),
+    (lambda p, x, y, where: (p(x).argmax(1) != p(x.masked_fill(where, 0)).argmax(1)).float().mean(), "share of answers that changed"),
     (relies(turn=lambda a, b: (a - b).abs() / a), "is wrong"),
     (relies(score=lambda p, x, y: p(x).softmax(-1).gather(1, y[:, None]).mean()), "count right answers"),
     (relies(score=lambda p, x, y: p(x).gather(1, y[:, None]).mean()), "is wrong"),
@@ -170,7 +171,7 @@ def test_right_routes(answer):
 
 @pytest.mark.parametrize("answer, words", [
     (changed_most, "what changed most is not what counts"),
-    (attended, "is wrong"),
+    (attended, "where the readout looks"),
     (effects(lambda x, m: x.argmax(1) - m.num_prefix_tokens), "tokens are counted"),
     (effects(lambda x, m: x[1:].argmax(1)), "the input is a depth"),
     (effects(lambda x, m: x[:-1].argmax(1)), "the shape should be (3,), yours is (2,)"),

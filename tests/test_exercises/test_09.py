@@ -58,7 +58,7 @@ def test_right_limits(answer):
     (limits(difference=lambda v: (-v.max(), v.max())), "largest *absolute* value"),
     (limits(difference=lambda v: (v.min(), -v.min())), "larger of its two ends"),
     (limits(share=lambda v: (0, v.max())), "a share runs to 1"),
-    (limits(difference=lambda v: (v.min(), v.max())), "is wrong"),
+    (limits(difference=lambda v: (v.min(), v.max())), "a difference has 0 in its middle: both ends"),
     (limits(difference=lambda v: (-1, 1)), "is wrong"),
     (limits(amount=lambda v: (0, 1)), "is wrong"),
     (limits(amount=lambda v: (v.max(), 0)), "is wrong"),

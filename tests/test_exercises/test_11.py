@@ -688,9 +688,27 @@ def test_the_check_never_raises(given):
         assert check_test(exercise, given).startswith("✗")
 
 
+def unwritten(*given):
+    "Says what it would do."
+    ...
+
+
 def test_an_unwritten_test_is_called_that():
     for exercise in EXHIBITS:
         assert check_test(exercise, lambda *given: None) == "not attempted yet"
+        assert check_test(exercise, unwritten) == "not attempted yet"
+        assert check_test(exercise, torch.no_grad()(unwritten)) == "not attempted yet"
+
+
+def test_a_test_without_its_return_is_told_so():
+    def forgot_to_return(layer):
+        torch.allclose(layer(torch.ones(1, 5, layer.proj.in_features)), torch.ones(()))
+
+    def asserts_what_always_holds(layer):
+        assert layer is not None
+
+    for test in (forgot_to_return, asserts_what_always_holds):
+        assert "returned None" in check_test("heads", test)
 
 
 def test_verdicts_do_not_depend_on_what_was_drawn_before():

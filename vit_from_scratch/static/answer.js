@@ -25,7 +25,13 @@ export function answerView(lab) {
     time = h("p", { class: "vfs-quiet" });
   const sr = speaker();
   function draw() {
-    if (!lab.result) return;
+    if (!lab.current()) {
+      setText(title, "It says …");
+      setText(verdict, lab.waiting());
+      sr.say(lab.waiting());
+      if (!lab.result) setText(time, lab.waiting());
+      return;
+    }
     const { probabilities, logits } = lab.result,
       before = lab.before?.probabilities,
       chosen = lab.about();
@@ -83,8 +89,9 @@ export function answerView(lab) {
   }
   const redraw = scheduler(draw);
   lab.on((changed) => {
-    if (changed.includes("result") || changed.includes("about")) redraw();
+    if (["result", "about", "busy", "image", "model"].some((key) => changed.includes(key))) redraw();
   });
+  draw();
   const headline = h("div", { class: "vfs-headline" }, title, verdict, sr.node);
   return { headline, bars: h("div", {}, h("h3", {}, "Every class it knows"), bars, time) };
 }
@@ -104,13 +111,13 @@ export function lensView(lab) {
   const x = (depth) => left + (depth / L) * (width - left - right),
     y = (p) => top + (1 - p) * (height - top - bottom);
   function draw() {
-    if (!lab.result) return;
+    if (!lab.current()) return setText(note, lab.waiting());
     const token = lab.token(),
       lines = Array.from({ length: L + 1 }, (_, depth) => lab.lensAt(depth, token));
     const best = lines.map((p) => p.indexOf(Math.max(...p))),
       shown = [...new Set([...best, lab.about()])].slice(0, 7);
     const when = (depth) => (depth ? `after block ${depth - 1}` : "before block 0");
-    const name = `What the head reads from ${lab.tokenName(token)} after each block`;
+    const name = `What the classifier reads from ${lab.tokenName(token)} after each block`;
     const chart = svg("svg", {
       viewBox: `0 0 ${width} ${height}`,
       class: "vfs-chart",
@@ -159,19 +166,24 @@ export function lensView(lab) {
           model.classes[k],
         ),
       );
+    chart.addEventListener("click", (event) => {
+      const bounds = chart.getBoundingClientRect(),
+        depth = ((((event.clientX - bounds.left) / bounds.width) * width - left) / (width - left - right)) * L;
+      lab.set({ block: Math.max(0, Math.min(L - 1, Math.round(depth) - 1)) });
+    });
     refill(box, chart);
     const turn = best.findLastIndex((k) => k !== best[L]) + 1;
     setText(
       note,
-      turn > L
-        ? ""
+      lab.asksWhen?.() || turn > L
+        ? `Read at ${lab.tokenName(token)}. A click on the chart chooses a block.`
         : `Read at ${lab.tokenName(token)}: “${model.classes[best[L]]}” ` +
-            `leads ${turn ? `from block ${turn - 1} on` : "from the start"}.`,
+            `leads ${turn ? `from block ${turn - 1} on` : "from the start"}. A click on the chart chooses a block.`,
     );
   }
   const redraw = scheduler(draw);
   lab.on((changed) => {
-    if (!changed.includes("hover") && !changed.includes("busy")) redraw();
+    if (!changed.includes("hover")) redraw();
   });
   return h(
     "div",

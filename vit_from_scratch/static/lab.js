@@ -23,6 +23,7 @@ export const START = {
   photo: false, // the picture without a map on it
   switching: false, // a click on the wall switches off instead of choosing
 };
+const PATIENCE_FOR_NUMBERS = 150; // milliseconds that numbers of the same picture may stay while new ones are computed
 const UNNAMED = ["photo", "switching"]; // not in the address
 
 // A permutation of n things that depends on its number alone; number 0 is the order of the picture.
@@ -61,7 +62,10 @@ export function makeLab(engine, models, images) {
     { C, H, W } = models[0],
     size = C * H * W;
   const lab = { engine, models, images, state: { ...START }, result: null, busy: false, own: [], edited: new Map() };
-  let asked = 0;
+  let asked = 0,
+    since = 0, // when the numbers shown went out of date
+    strokes = 0,
+    shown = { picture: "", key: "" }; // what the numbers shown belong to
 
   const emit = (changed) => listeners.forEach((listener) => listener(changed));
   lab.on = (listener) => listeners.push(listener);
@@ -86,6 +90,7 @@ export function makeLab(engine, models, images) {
     // null: as it was
     if (pixels) lab.edited.set(lab.state.image, pixels);
     else lab.edited.delete(lab.state.image);
+    strokes += 1;
     emit(["pixels"]);
     lab.run();
   };
@@ -154,19 +159,35 @@ export function makeLab(engine, models, images) {
     if (changed.some((key) => compute.includes(key))) lab.run();
     else if (changed.some((key) => asks.includes(key)) && lab.state.method === "relevance") lab.run();
   };
+  const pictureKey = () => `${lab.state.model}/${lab.state.image}`;
+  const stateKey = () => {
+    const { off, skip, hidden, order } = lab.state;
+    return JSON.stringify([pictureKey(), strokes, off, skip, hidden, order]);
+  };
+  // Whether the numbers on show may stand beside the picture on show.
+  lab.current = () =>
+    lab.result !== null &&
+    (shown.key === stateKey() ||
+      (shown.picture === pictureKey() && performance.now() - since < PATIENCE_FOR_NUMBERS));
+  // What stands where numbers will be.
+  lab.waiting = () => (lab.result ? "Computing …" : `Loading the model${lab.size ? ` (${lab.size})` : ""} …`);
   // Ask for the numbers of the state as it is now; an answer that is out of date when it comes is dropped.
   lab.run = async () => {
     const serial = ++asked,
       { state, model } = lab,
-      wanted = state.method === "relevance";
+      wanted = state.method === "relevance",
+      now = { picture: pictureKey(), key: stateKey() };
+    if (!lab.busy) since = performance.now();
     lab.busy = true;
     emit(["busy"]);
+    setTimeout(() => lab.busy && serial === asked && emit(["busy"]), PATIENCE_FOR_NUMBERS + 10);
     const options = { off: state.off.map((pair) => [...pair]), skip: [...state.skip] };
     const request = (target) => lab.engine.ask(state.model, { pixels: normalise(model, lab.seen()), options, target });
     const about = state.about < 0 ? "winner" : state.about,
       answer = await request(wanted ? about : -1);
     if (serial !== asked) return;
-    const key = `${state.model}/${state.image}`,
+    shown = now;
+    const key = now.picture,
       plain = !options.off.length && !options.skip.length && !state.hidden.length && !state.order;
     Object.assign(lab, {
       busy: false,
@@ -223,7 +244,7 @@ export function fromHash(hash, model, count, models = 1) {
     skip: (text) => list(text, model.L),
     hidden: (text) => list(text, model.N),
     order: (text) => whole(text, 0, 2147483647),
-    tour: (text) => whole(text, 0, 8),
+    tour: (text) => whole(text, 0, 9), // one after the last: the tour is finished
     tab: (text) => whole(text, 0, 3),
     tool: (text) => (["look", "hide", "draw", "erase"].includes(text) ? text : undefined),
     kept: (text) => text,

@@ -3,7 +3,7 @@
 import { makeEngine } from "./worker.js";
 import { decodeBase64 } from "./vit.js";
 import { fromHash, makeLab, START, toHash } from "./lab.js";
-import { h, setText } from "./tools.js";
+import { button, h, setText } from "./tools.js";
 import { pictureView, shelf } from "./picture.js";
 import { wallView } from "./wall.js";
 import { answerView, lensView } from "./answer.js";
@@ -58,16 +58,45 @@ function tabs(lab, panels) {
   return h("div", {}, list, box);
 }
 
+// The number of the picture, and a link to what is shown now.
+function linkView(lab) {
+  const which = h("span", { class: "vfs-quiet" }),
+    said = h("span", { class: "vfs-quiet", role: "status" }),
+    address = h("input", { type: "text", readonly: true, hidden: true, class: "vfs-address", "aria-label": "Link to this view" });
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      address.hidden = true;
+      setText(said, "Copied.");
+    } catch {
+      Object.assign(address, { hidden: false, value: location.href }); // the browser forbids it, as on pages opened from disk
+      address.select();
+      setText(said, "Press Ctrl+C (Cmd+C) to copy it.");
+    }
+  };
+  lab.on((changed) => {
+    setText(which, `Picture ${lab.state.image}`);
+    if (changed.some((key) => key in lab.state)) {
+      setText(said, "");
+      address.hidden = true;
+    }
+  });
+  setText(which, `Picture ${lab.state.image}`);
+  return h("div", { class: "vfs-buttons vfs-link-row" }, which, button("Copy link to this view", copy), address, said);
+}
+
 // Everything that one model's page consists of.
 function fill(lab, data) {
   const { root } = lab,
     status = h("p", { class: "vfs-status", role: "status" }),
+    copied = data.hash ? linkView(lab) : null,
     say = (text) => setText(status, text);
   const { headline, bars } = answerView(lab);
   const small = h("canvas", { class: "vfs-small", role: "img", "aria-label": "The picture as the model reads it" });
   const answers = h("div", { class: "vfs-answers" }, bars, lensView(lab));
   const parts = [
     shelf(lab),
+    copied,
     status,
     h("div", { class: "vfs-screen" }, h("div", {}, h("div", { class: "vfs-beside" }, headline, small), pictureView(lab, say, small)), wallView(lab), answers),
   ];
@@ -80,7 +109,8 @@ function fill(lab, data) {
       ...(data.training ? [["Over training", () => trainingView(lab, data.training)]] : []),
     ]),
   );
-  root.replaceChildren(...parts);
+  root.replaceChildren(...parts.filter(Boolean));
+  lab.on(() => root.classList.toggle("vfs-pending", !lab.current()));
   lab.on(() => (lab.busy ? root.setAttribute("aria-busy", "true") : root.removeAttribute("aria-busy")));
   const painting = () => root.classList.toggle("painting", ["draw", "erase"].includes(lab.state.tool));
   lab.on(painting);
@@ -96,7 +126,7 @@ export function mountLive(element, data, workerSource) {
   );
   const lab = makeLab(engine, models, { bytes: decodeBase64(data.images.bytes), labels: data.images.labels });
   const root = h("section", { class: "vfs vfs-live", "aria-label": data.title });
-  Object.assign(lab, { root, hovered: null, kept: null, names: data.names ?? [""], comparable: data.comparable ?? [] });
+  Object.assign(lab, { root, hovered: null, kept: null, names: data.names ?? [""], comparable: data.comparable ?? [], size: data.size });
   lab.hover = (token) => {
     if (token === lab.hovered) return;
     lab.hovered = token;

@@ -13,12 +13,18 @@ import {
   speaker,
   stepOnGrid,
   tick,
+  touches,
 } from "./tools.js";
 import { help } from "./words.js";
 
 const TOOLS = [
-  ["look", "Look", "A click chooses the patch that looks; Shift and a click, what it looks at."],
-  ["hide", "Hide", "A click hides a patch, or shows it again. Hold the mouse button to hide many."],
+  ["look", "Look", "A click chooses the patch that looks; Shift and a click, what it looks at.", "A tap chooses the patch that looks."],
+  [
+    "hide",
+    "Hide",
+    "A click hides a patch, or shows it again. Drag to hide many; on the keyboard, Shift with the arrow keys.",
+    "A tap hides a patch, or shows it again.",
+  ],
   ["draw", "Draw", "Draw on the picture; the model reads it at once."],
   ["erase", "Erase", "Bring the original pixels back, stroke by stroke."],
 ];
@@ -89,7 +95,8 @@ export function pictureView(lab, say, small) {
     canvas = h("canvas", { class: "vfs-main", tabindex: 0, role: "application" });
   canvas.setAttribute(
     "aria-label",
-    "The picture, cut into patches. Arrow keys move; Enter uses the tool; Shift and Enter chooses what is looked at.",
+    "The picture, cut into patches. Arrow keys move; Enter uses the tool; Shift and Enter chooses what is looked at. " +
+      "With the tool Hide, Shift and an arrow key hides patches on the way.",
   );
   Object.assign(canvas, { width: W * zoom, height: H * zoom });
   const legend = h("canvas", { class: "vfs-legend", width: 256, height: 1, "aria-hidden": "true" }),
@@ -104,6 +111,7 @@ export function pictureView(lab, say, small) {
     hint = h("p", { class: "vfs-quiet vfs-hint" });
   const plain = tick("Only the photograph", (photo) => lab.set({ photo }));
   let hover = null,
+    cursor = null, // where the keyboard was last
     byKeys = false, // the keyboard moved there: nothing is chosen until Enter
     stroke = null,
     sweep = null; // what dragging does to patches: hide them (true) or show them
@@ -115,15 +123,17 @@ export function pictureView(lab, say, small) {
       looking = !state.photo && (state.tool === "look" || state.tool === "hide"),
       [w, v] = [P * zoom, P * zoom];
     ctx.imageSmoothingEnabled = false;
-    ctx.filter = looking && lab.result ? "grayscale(1) brightness(1.15)" : "none";
+    ctx.filter = looking ? "grayscale(1) brightness(1.15)" : "none";
     ctx.drawImage(toCanvas(model, lab.seen(), small), 0, 0, canvas.width, canvas.height);
     ctx.filter = "none";
     const at = (n) => [(n % columns) * w, Math.floor(n / columns) * v];
-    if (lab.result && looking) {
+    const pending = !lab.current() || (lab.busy && state.method === "relevance"); // no old map on a new picture
+    if (pending) setText(caption, lab.waiting());
+    if (!pending && looking) {
       const values = lab.values({ token: pointed() }).subarray(prefix),
         largest = scaleTop(lab, values);
       values.forEach((value, n) => {
-        ctx.globalAlpha = largest ? 0.75 * (value / largest) : 0;
+        ctx.globalAlpha = largest ? 0.8 * (value / largest) ** 1.5 : 0; // little attention, little veil
         ctx.fillStyle = colourOf("viridis", value, 0, largest);
         ctx.fillRect(...at(n), w, v);
       });
@@ -132,16 +142,28 @@ export function pictureView(lab, say, small) {
     }
     for (const n of state.hidden) {
       const [x, y] = at(n);
-      ctx.strokeStyle = "rgba(0,0,0,.55)";
-      ctx.lineWidth = 2;
-      ctx.beginPath();
-      ctx.moveTo(x + 6, y + v - 6);
-      ctx.lineTo(x + w - 6, y + 6);
-      ctx.stroke();
+      hatch(ctx, x, y, w, v);
     }
     if (state.target !== null && state.target >= prefix) frame(ctx, ...at(state.target - prefix), w, v, "#ffb347");
     if (lab.token() >= prefix) frame(ctx, ...at(lab.token() - prefix), w, v);
     if (hover !== null && hover + prefix !== lab.token()) frame(ctx, ...at(hover), w, v, "#9fd3ff", 0.7);
+  }
+
+  function hatch(ctx, x, y, width, height) {
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(x, y, width, height);
+    ctx.clip();
+    for (const [ink, line] of [["#fff", 4], ["#222", 2]]) {
+      Object.assign(ctx, { strokeStyle: ink, lineWidth: line });
+      ctx.beginPath();
+      for (let at = -height; at < width; at += Math.max(6, width / 4)) {
+        ctx.moveTo(x + at, y + height);
+        ctx.lineTo(x + at + height, y);
+      }
+      ctx.stroke();
+    }
+    ctx.restore();
   }
 
   function describe(values, largest) {
@@ -269,17 +291,23 @@ export function pictureView(lab, say, small) {
     if (!painting() && !swept && cell !== null) use(cell, event.shiftKey);
   });
   canvas.addEventListener("keydown", (event) => {
-    const now = hover ?? Math.max(0, lab.token() - prefix),
+    const now = hover ?? cursor ?? Math.max(0, lab.token() - prefix),
       next = stepOnGrid(event.key, now, rows, columns);
     if (next !== null) {
-      hover = next;
+      if (event.shiftKey && lab.state.tool === "hide")
+        lab.set({ hidden: [...new Set([...lab.state.hidden, now, next])].sort((a, b) => a - b) });
+      hover = cursor = next;
       byKeys = true;
       lab.hover(next + prefix);
       redraw();
-    } else if (event.key === "Enter" || event.key === " ") use(now, event.shiftKey);
-    else if (event.key === "Home") lab.set({ token: null });
-    else if (event.key === "Escape") leave();
-    else return;
+    } else if (event.key === "Enter" || event.key === " ") {
+      cursor = now;
+      use(now, event.shiftKey);
+    } else if (event.key === "Home") lab.set({ token: null });
+    else if (event.key === "Escape") {
+      cursor = null;
+      leave();
+    } else return;
     event.preventDefault();
     event.stopPropagation();
   });
@@ -306,11 +334,13 @@ export function pictureView(lab, say, small) {
     for (const [token, chip] of tokenChips) chip.setAttribute("aria-pressed", String(lab.token() === token));
     chips.querySelector(".vfs-forget").hidden = lab.state.target === null;
     inkBox.hidden = lab.state.tool !== "draw";
-    setText(hint, TOOLS.find(([tool]) => tool === lab.state.tool)[2]);
+    const [, , byMouse, byFinger] = TOOLS.find(([tool]) => tool === lab.state.tool);
+    setText(hint, (touches() && byFinger) || byMouse);
     plain.set(lab.state.photo);
     plain.node.hidden = painting();
     redraw();
   });
+  redraw();
   const table = colours("viridis"),
     ctx = legend.getContext("2d"),
     data = ctx.createImageData(256, 1);
@@ -435,8 +465,8 @@ export function shelf(lab) {
         {
           type: "button",
           tabindex: -1,
-          "aria-label": `Picture ${index + 1}: ${name}`,
-          title: name,
+          "aria-label": `Picture ${index}: ${name}`,
+          title: `picture ${index}: ${name}`,
           onclick: () => lab.set({ image: index, hidden: [], order: 0, target: null }),
         },
         toCanvas(model, lab.picture(index)),

@@ -134,6 +134,9 @@ export function speaker() {
   };
 }
 
+// Whether fingers point here, so that words fit.
+export const touches = () => matchMedia("(pointer: coarse)").matches;
+
 // At most one drawing per animation frame.
 export function scheduler(draw) {
   let waiting = false;

@@ -2,7 +2,7 @@
 // said.
 import { orderOf } from "./lab.js";
 import { toCanvas } from "./picture.js";
-import { button, h, number, percent, refill, scheduler, setText } from "./tools.js";
+import { button, h, number, percent, refill, scheduler, setText, touches } from "./tools.js";
 
 const FRESH = {
   ...{ hidden: [], off: [], skip: [], order: 0, target: null, method: "attention", about: -1 },
@@ -44,11 +44,29 @@ function everyHead(lab) {
 
 const before = (lab) =>
   lab.before ? lab.before.probabilities.indexOf(Math.max(...lab.before.probabilities)) : lab.winner();
-const said = (lab) => `“${lab.model.classes[lab.winner()]}” (${percent(lab.result.probabilities[lab.winner()])})`;
+const said = (lab) => !lab.current() ? "… (computing)" : `“${lab.model.classes[lab.winner()]}” (${percent(lab.result.probabilities[lab.winner()])})`;
 const changedMind = (lab) => lab.before !== null && lab.winner() !== before(lab);
 const named = (lab, k) => `“${lab.model.classes[k]}”`;
+const CLEARLY = 0.5; // patches to the left on average, from which on a head counts as one that looks left
 
-// Each stop: title, ask, set up, and `reply(lab)`: [solved, text]. An empty text: nothing was tried yet.
+// At how many patches that have a left neighbour the head looks to the left, of how many.
+export function looksLeft(model, weights, head) {
+  const { T, prefix, columns } = model;
+  let left = 0,
+    all = 0;
+  for (let t = prefix; t < T; t++) {
+    const column = (t - prefix) % columns;
+    if (!column) continue;
+    let moved = 0;
+    for (let s = prefix; s < T; s++) moved += weights[(head * T + t) * T + s] * (((s - prefix) % columns) - column);
+    all += 1;
+    if (moved < 0) left += 1;
+  }
+  return [left, all];
+}
+
+// Each stop: title, about (the part of the page it speaks of), ask, set up, and `reply(lab)`: [solved, text, outcome]. An
+// empty text: nothing was tried yet. `outcome`: which guess was right, and what was found, in words.
 function tourStops(lab, data) {
   const first = { ...FRESH, image: data.first ?? 0 },
     { N, P, L } = lab.model,
@@ -57,10 +75,11 @@ function tourStops(lab, data) {
   const stops = [
     {
       title: "What does it see?",
+      about: ".vfs-picture",
       setup: { ...first, token: null, block: null, head: "mean" },
       ask: () =>
         `This picture is ${N} patches of ${P} × ${P} pixels. The ` +
-        `model says ${said(lab)}. Click a patch that you would look at.`,
+        `model says ${said(lab)}. ${touches() ? "Tap" : "Click"} a patch that you would look at.`,
       reply: () =>
         lab.state.token === null
           ? [false, ""]
@@ -68,10 +87,12 @@ function tourStops(lab, data) {
     },
     {
       title: "A head has a habit",
+      about: ".vfs-wall-side",
       setup: { ...first, head: "mean", block: 0 },
       ask: () =>
-        "Each tile is one head. Some heads do the same whatever the picture shows. Find a " +
-        "head whose patches look to the left: click tiles, then point at several patches.",
+        "Each tile is one head: it looks with its own question, and so decides from which patches a token " +
+        "takes. Some do the same whatever the picture shows. Find a head whose patches look to the left: " +
+        "choose tiles, then point at several patches.",
       reply: () => {
         const { state } = lab,
           block = lab.result.blocks[lab.block()];
@@ -79,17 +100,20 @@ function tourStops(lab, data) {
         const all = everyHead(lab),
           mine = sideways(lab.model, block.weights, state.head),
           rank = all.findIndex(({ b, k }) => b === lab.block() && k === state.head),
-          good = mine < 0 && rank < all.length / 5;
+          [left, of] = looksLeft(lab.model, block.weights, state.head),
+          good = mine <= -CLEARLY && left >= 0.75 * of;
         const side =
           `in block ${lab.block()}, head ${state.head}, patches look ` +
-          `${number(Math.abs(mine), 2)} patches to the ${mine < 0 ? "left" : "right"} on average`;
+          `${number(Math.abs(mine), 2)} patches to the ${mine < 0 ? "left" : "right"} on average, ` +
+          `and ${left} of ${of} that could look left do`;
         return good
           ? [true, `Yes: ${side}. Of ${all.length} heads, ${rank} look further left on this picture.`]
-          : [false, `Not yet: ${side}. Of ${all.length} heads, ${rank} look further left.`];
+          : [false, `Not clearly to the left: ${side}. Of ${all.length} heads, ${rank} look further left.`];
       },
     },
     {
       title: "The one that answers",
+      about: ".vfs-picture",
       setup: { ...first, token: lab.model.prefix + Math.floor(N / 2), block: L - 1, head: "mean" },
       ask: () =>
         `The answer is not read from the patches that you clicked${oneToken}. ` +
@@ -101,10 +125,12 @@ function tourStops(lab, data) {
     },
     {
       title: "When does it know?",
+      about: ".vfs-lens-lines",
       setup: { ...first, token: null, block: 0, head: "mean" },
       ask: () =>
         `The lines show what would be answered after each block. Choose ` +
-        `the block after which ${named(lab, lab.winner())} leads for good.`,
+        `the block after which ${lab.current() ? named(lab, lab.winner()) : "the answer"} leads for good: ` +
+        `click the chart, or a block's number.`,
       reply: () => {
         const turn = Math.max(0, turningBlock(lab)),
           block = lab.state.block ?? L - 1;
@@ -122,20 +148,27 @@ function tourStops(lab, data) {
     },
     {
       title: "What does it need?",
+      about: ".vfs-picture",
       setup: { ...first, token: null, block: null, head: "mean", tool: "hide" },
       ask: () =>
         `Attention shows where it looks; hiding shows what it needs. How many of the ${N} patches does ` +
-        `it take? Guess, then hide patches until the answer changes: click them, or drag with the mouse.`,
+        `it take? Guess, then hide patches until the answer changes: ` +
+        (touches() ? "tap them." : "click them, drag, or hold Shift and press the arrow keys."),
       guesses: ["1 to 5", "6 to 15", "16 to 32", "more than 32"],
       reply: () =>
         !lab.state.hidden.length
           ? [false, ""]
           : changedMind(lab)
-            ? [true, `${lab.state.hidden.length} of ${N} patches hidden, and it says ${said(lab)}.`]
+            ? [
+                true,
+                `${lab.state.hidden.length} of ${N} patches hidden, and it says ${said(lab)}, no longer ${named(lab, before(lab))}.`,
+                { right: [5, 15, 32, N].findIndex((most) => lab.state.hidden.length <= most), words: `it took ${lab.state.hidden.length}` },
+              ]
             : [false, `${lab.state.hidden.length} hidden: still ${said(lab)}.`],
     },
     {
       title: "Does order matter?",
+      about: ".vfs-picture",
       setup: { ...first, token: null, block: null, head: "mean" },
       ask: () =>
         "All patches stay, only their places change. Will the answer survive? Guess, then shuffle the patches.",
@@ -146,13 +179,16 @@ function tourStops(lab, data) {
           : [
               true,
               changedMind(lab)
-                ? `It now says ${said(lab)}: where a patch stands matters to this model.`
-                : `It still says ${said(lab)}, before ${percent(Math.max(...lab.before.probabilities))}. ` +
-                  `Shuffle again to see whether that was luck.`,
+                ? `It now says ${said(lab)}. The same patches in other places give another answer: this model reads ` +
+                  `order, too, for each patch carries its position.`
+                : `It still says ${said(lab)}, before ${percent(Math.max(...lab.before.probabilities))}. What the patches ` +
+                  `show is enough here, whatever their order. Shuffle again to see whether that was luck.`,
+              { right: changedMind(lab) ? 1 : 0, words: changedMind(lab) ? "it changed" : "it stayed" },
             ],
     },
     {
       title: "How many parts can fail?",
+      about: ".vfs-wall-side",
       setup: { ...first, token: null, block: null, head: "mean" },
       ask: () =>
         "How many heads and blocks can it do without? Guess. Then tick the box below " +
@@ -163,7 +199,11 @@ function tourStops(lab, data) {
         return !count
           ? [false, ""]
           : changedMind(lab)
-            ? [true, `${count} switched off, and it says ${said(lab)}.`]
+            ? [
+                true,
+                `${count} switched off, and it says ${said(lab)}, no longer ${named(lab, before(lab))}.`,
+                { right: [3, 8, Infinity].findIndex((most) => count <= most), words: `it took ${count}` },
+              ]
             : [false, `${count} off: still ${said(lab)}. Blocks do more than heads.`];
       },
     },
@@ -246,6 +286,7 @@ function puzzleStop(lab, puzzle) {
   }
   return {
     title: "A puzzle",
+    about: ".vfs-tests",
     setup: {
       ...{ ...FRESH, image: puzzle.image, token: null, block: null, head: "mean" },
       ...{ method: "relevance", about: says, tool: "hide" },
@@ -283,21 +324,47 @@ export function tourView(lab, data) {
     box = h("div", { class: "vfs-tour", role: "region", "aria-label": "Tour" }),
     bar = h("div", { class: "vfs-tour-bar", role: "region", "aria-label": "Tour: reply and next stop" }),
     solved = new Set(),
-    guessed = new Map();
+    guessed = new Map(),
+    outcomes = new Map(); // by stop: which guess was right, and what was found first
+  lab.asksWhen = () => {
+    const at = stops.findIndex(({ title }) => title === "When does it know?") + 1;
+    return lab.state.tour > 0 && lab.state.tour <= at && !solved.has(at); // the chart does not give the answer away
+  };
   const reply = h("p", { class: "vfs-reply", "aria-live": "polite" }),
     seen = h("canvas", { class: "vfs-seen", "aria-hidden": "true" }); // what the model reads now
   function go(number) {
-    lab.set({ ...(number ? stops[number - 1].setup : FRESH), tour: number });
+    setText(reply, "");
+    lab.set({ ...(stops[number - 1]?.setup ?? FRESH), tour: number });
     draw();
-    box.querySelector("h2")?.focus();
+    box.querySelector("h2")?.focus({ preventScroll: true });
+    bringIntoView(stops[number - 1]?.about);
   }
+  // The card and what it speaks of; where there is no room for both, the part, below the bar that keeps the task.
+  function bringIntoView(about) {
+    const part = about && lab.root.querySelector(about),
+      from = box.getBoundingClientRect().top;
+    const fits = !part || part.getBoundingClientRect().bottom - from < innerHeight,
+      covered = parseFloat(getComputedStyle(bar).top) || 0;
+    const at = fits ? from - 8 : part.getBoundingClientRect().top - bar.offsetHeight - covered - 60;
+    scrollBy({ top: at - (fits ? covered : 0) });
+  }
+  // New content only where it differs, so that a focused heading stays focused.
+  function put(...nodes) {
+    const next = h("div", {}, nodes.flat()),
+      heading = box.querySelector("h2");
+    if (next.innerHTML === box.innerHTML) return;
+    const focused = heading !== null && heading === box.getRootNode().activeElement;
+    refill(box, ...next.childNodes);
+    if (focused) box.querySelector("h2").focus({ preventScroll: true });
+  }
+  const chooser = (tour) => (i) => {
+    guessed.set(tour, i);
+    redraw();
+  };
+  // In the bar, beside what it is about, until something was tried.
   function guessBox(stop, tour) {
-    const choose = (i) => {
-      guessed.set(tour, i);
-      redraw();
-    };
-    if (stop.extra) return stop.extra(guessed.get(tour), choose);
-    if (!stop.guesses) return [];
+    const choose = chooser(tour);
+    if (!stop.guesses || (guessed.has(tour) && reply.textContent) || solved.has(tour)) return [];
     const options = stop.guesses.map((text, i) =>
       h(
         "label",
@@ -306,7 +373,6 @@ export function tourView(lab, data) {
           type: "radio",
           name: "vfs-guess",
           checked: guessed.get(tour) === i,
-          disabled: solved.has(tour),
           onchange: () => choose(i),
         }),
         h("span", {}, text),
@@ -315,48 +381,77 @@ export function tourView(lab, data) {
     return [h("fieldset", { class: "vfs-guess" }, h("legend", {}, "Your guess"), options)];
   }
   function remembered(stop, tour) {
-    const guess = guessed.get(tour);
-    return stop.guesses?.[guess] && solved.has(tour) ? ` You guessed: ${stop.guesses[guess].toLowerCase()}.` : "";
+    const guess = guessed.get(tour),
+      outcome = outcomes.get(tour);
+    if (!outcome || !stop.guesses?.[guess]) return "";
+    const verdict = guess === outcome.right ? "right" : "wrong";
+    return ` You guessed “${stop.guesses[guess].toLowerCase()}”: ${verdict}, ${outcome.words}.`;
+  }
+  function welcome() {
+    const again = solved.size > 0;
+    return [
+      h("h2", { tabindex: -1 }, again ? "Once more?" : "New to this?"),
+      h("p", {}, `A tour of ${stops.length} stops: each one asks something, and you find out by doing it.`),
+      h(
+        "div",
+        { class: "vfs-buttons" },
+        button(again ? "Take the tour again" : "Start the tour", start, { class: "vfs-go" }),
+      ),
+    ];
+  }
+  function start() {
+    for (const memory of [solved, guessed, outcomes]) memory.clear();
+    go(1);
+  }
+  function farewell() {
+    const links = (data.onward ?? []).map(([text, href]) => h("a", { href }, text));
+    return [
+      h("h2", { tabindex: -1 }, "You have finished the tour"),
+      h(
+        "p",
+        {},
+        `${solved.size} of ${stops.length} stops answered. They were about where the heads look, which token answers, after ` +
+          "which block it knows, what it needs of the picture and of its own parts, and that looking is not yet needing.",
+      ),
+      h("p", {}, "What next? Bring your own picture (the button is below the large one) and try the same on it."),
+      links.length ? h("p", {}, ...links.flatMap((link, i) => (i ? [" ", link] : [link]))) : null,
+      h("div", { class: "vfs-buttons" }, button("Take the tour again", start), button("Close", () => go(0))),
+    ].filter(Boolean);
   }
   function draw() {
     const { tour } = lab.state,
       stop = stops[tour - 1];
     bar.hidden = !stop;
-    if (!stop) {
-      refill(
-        box,
-        h("h2", { tabindex: -1 }, "New to this?"),
-        h("p", {}, `A tour of ${stops.length} stops: each one asks something, and you find out by doing it.`),
-        h(
-          "div",
-          { class: "vfs-buttons" },
-          button("Start the tour", () => go(1), { class: "vfs-go" }),
-        ),
-      );
-      return;
-    }
+    if (!stop) return put(tour > stops.length ? farewell() : welcome());
     stop.look?.();
-    const [done, text] = lab.ready() ? stop.reply() : [solved.has(tour), null];
-    if (done) solved.add(tour);
-    if (text !== null) setText(reply, text && text + remembered(stop, tour));
-    reply.classList.toggle("vfs-solved", done);
-    if (!lab.result) return;
+    const [done, text, outcome] = lab.ready() ? stop.reply() : [false, lab.current() ? null : lab.waiting()];
+    if (done && !solved.has(tour)) {
+      solved.add(tour);
+      lab.show(["solved"]); // the chart may say it now
+    }
+    if (outcome && !outcomes.has(tour)) outcomes.set(tour, outcome);
+    if (text !== null) setText(reply, text && text + (done ? remembered(stop, tour) : ""));
+    if (text !== null) reply.classList.toggle("vfs-solved", done);
+    reply.classList.toggle("vfs-right", done && (!stop.guesses || guessed.get(tour) === outcomes.get(tour)?.right));
     const title = h("h2", { tabindex: -1 }, `${tour} of ${stops.length}: ${stop.title}`);
     const head = h("div", { class: "vfs-tour-head" }, title, button("End the tour", () => go(0)));
-    refill(box, head, h("p", {}, stop.ask()), guessBox(stop, tour));
+    put(head, h("p", {}, stop.ask()), stop.extra?.(guessed.get(tour), chooser(tour)) ?? []);
     const dots = stops.map((_, i) => h("i", { class: i + 1 === tour ? "now" : solved.has(i + 1) ? "done" : "" })),
-      way = { class: solved.has(tour) ? "vfs-go" : "" };
+      way = { class: done || (text === null && reply.matches(".vfs-solved")) ? "vfs-go" : "" },
+      on = tour < stops.length ? "Next →" : "Finish →";
     refill(
       bar,
-      h("p", { class: "vfs-quiet", hidden: reply.textContent !== "" }, `${title.textContent}: nothing tried yet.`),
+      h("p", { class: "vfs-task" }, h("b", {}, title.textContent), ` ${stop.ask()}`),
+      ...guessBox(stop, tour),
+      h("p", { class: "vfs-quiet", hidden: reply.textContent !== "" }, "Nothing tried yet."),
       reply,
       h(
         "div",
         { class: "vfs-buttons" },
         toCanvas(lab.model, lab.seen(), seen),
-        h("span", { class: "vfs-says" }, `It says ${said(lab)}`),
+        h("span", { class: "vfs-says" }, lab.current() ? `It says ${said(lab)}` : lab.waiting()),
         button("← Back", () => go(tour - 1)),
-        tour < stops.length ? button(solved.has(tour) ? "Next →" : "Skip →", () => go(tour + 1), way) : null,
+        button(solved.has(tour) ? on : "Skip →", () => go(tour + 1), way),
         h("span", { class: "vfs-dots", "aria-hidden": "true" }, dots),
       ),
     );
@@ -366,5 +461,7 @@ export function tourView(lab, data) {
     if (!changed.includes("hover")) redraw();
   });
   draw();
+  // The task stands in the bar only while the card is out of sight.
+  new IntersectionObserver(([seenNow]) => bar.classList.toggle("vfs-alone", !seenNow.isIntersecting)).observe(box);
   return [box, bar];
 }

@@ -1,5 +1,5 @@
 // Every head of every block, as small pictures of where the chosen token looks; and the switches.
-import { button, choice, colours, h, scheduler, slider, tick } from "./tools.js";
+import { button, choice, colours, h, scheduler, setText, slider, tick } from "./tools.js";
 import { help } from "./words.js";
 
 const METHODS = [
@@ -14,6 +14,7 @@ export function wallView(lab) {
     { rows, columns, L, h: heads, prefix } = model;
   const canvas = h("canvas", { class: "vfs-wall-canvas", "aria-hidden": "true" });
   Object.assign(canvas, { width: L * (columns + 1) - 1, height: heads * (rows + 1) - 1 });
+  const wait = h("p", { class: "vfs-wall-wait", "aria-hidden": "true" });
   const grid = h("div", { class: "vfs-wall-grid", role: "group", "aria-label": "Every head of every block" });
   const tiles = Array.from({ length: L * heads }, (_, i) => {
     const [head, block] = [Math.floor(i / L), i % L];
@@ -81,7 +82,8 @@ export function wallView(lab) {
 
   function draw() {
     const { state } = lab;
-    if (lab.result) paintWall();
+    setText(wait, lab.current() ? "" : lab.waiting());
+    if (lab.current()) paintWall();
     tiles.forEach((node, i) => {
       const [k, b] = [Math.floor(i / L), i % L],
         silent = lab.isOff(b, k) || state.skip.includes(b);
@@ -139,7 +141,7 @@ export function wallView(lab) {
       "div",
       { class: "vfs-wall", style: `--across:${L};--down:${heads};--ratio:${columns / rows}` },
       h("div", { class: "vfs-wall-rows", "aria-hidden": "true" }, headNames),
-      h("div", { class: "vfs-wall-inner" }, canvas, grid),
+      h("div", { class: "vfs-wall-inner" }, canvas, wait, grid),
       h("span", { class: "vfs-wall-corner", "aria-hidden": "true" }, "block"),
       h("div", { class: "vfs-wall-heads" }, names),
     ),

@@ -42,7 +42,7 @@ function keepInside(note, mark) {
   note.style.left = `${Math.max(bounds.left + 8, left) - start}px`;
 }
 
-// A "?" that shows three lines when pressed, and closes with Escape, another press or another "?".
+// A "?" that shows three lines when pressed, and closes with Escape, another press, a press elsewhere or when the focus leaves.
 export function help(word) {
   const note = h("span", { class: "vfs-note", role: "note", hidden: true }, MEANING[word]);
   const mark = h(
@@ -50,10 +50,20 @@ export function help(word) {
     { type: "button", class: "vfs-help", "aria-expanded": "false", "aria-label": `What is ${word}?` },
     "?",
   );
+  const box = h("span", { class: "vfs-help-box" }, mark, note);
   const show = (open) => {
     note.hidden = !open;
     mark.setAttribute("aria-expanded", String(open));
+    const change = open ? "addEventListener" : "removeEventListener";
+    document[change]("pointerdown", elsewhere, true);
+    document[change]("keydown", escape, true);
     if (open) keepInside(note, mark);
+  };
+  const elsewhere = (event) => {
+    if (!event.composedPath().includes(box)) show(false);
+  };
+  const escape = (event) => {
+    if (event.key === "Escape") show(false);
   };
   mark.addEventListener("click", () => {
     const open = note.hidden;
@@ -63,8 +73,8 @@ export function help(word) {
       .forEach((other) => other !== mark && other.click());
     show(open);
   });
-  mark.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") show(false);
+  box.addEventListener("focusout", (event) => {
+    if (!note.hidden && !box.contains(event.relatedTarget)) show(false);
   });
-  return h("span", { class: "vfs-help-box" }, mark, note);
+  return box;
 }
