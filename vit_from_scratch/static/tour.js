@@ -2,25 +2,28 @@
 // said.
 import { orderOf } from "./lab.js";
 import { toCanvas } from "./picture.js";
-import { button, h, number, percent, refill, scheduler, setText, touches } from "./tools.js";
+import { button, h, percent, refill, scheduler, setText, touches } from "./tools.js";
 
 const FRESH = {
   ...{ hidden: [], off: [], skip: [], order: 0, target: null, method: "attention", about: -1 },
   ...{ tool: "look", photo: false, switching: false },
 };
 
-// How far to the right a head's patches look, on average, in patches; negative is left.
-export function sideways(model, weights, head) {
-  const { T, prefix, columns } = model;
-  let moved = 0,
-    total = 0;
+// The share of its patches' attention that a head gives to the patch itself and its neighbours; without a head: the
+// share if attention were even.
+export function nearbyShare(model, weights, head) {
+  const { T, prefix, columns } = model,
+    at = (t) => [Math.floor((t - prefix) / columns), (t - prefix) % columns];
+  let near = 0,
+    all = 0;
   for (let t = prefix; t < T; t++)
     for (let s = prefix; s < T; s++) {
-      const weight = weights[(head * T + t) * T + s];
-      moved += weight * (((s - prefix) % columns) - ((t - prefix) % columns));
-      total += weight;
+      const weight = weights ? weights[(head * T + t) * T + s] : 1,
+        [[y, x], [v, u]] = [at(t), at(s)];
+      if (Math.abs(y - v) <= 1 && Math.abs(x - u) <= 1) near += weight;
+      all += weight;
     }
-  return moved / total;
+  return near / all;
 }
 
 // After which block the answer's token says for good what it says in the end; −1: from the start.
@@ -37,9 +40,9 @@ function everyHead(lab) {
   const list = [];
   lab.result.blocks.forEach((block, b) => {
     if (!block.skipped)
-      for (let k = 0; k < lab.model.h; k++) list.push({ b, k, left: sideways(lab.model, block.weights, k) });
+      for (let k = 0; k < lab.model.h; k++) list.push({ b, k, near: nearbyShare(lab.model, block.weights, k) });
   });
-  return list.sort((x, y) => x.left - y.left);
+  return list.sort((x, y) => y.near - x.near);
 }
 
 const before = (lab) =>
@@ -47,23 +50,7 @@ const before = (lab) =>
 const said = (lab) => !lab.current() ? "… (computing)" : `“${lab.model.classes[lab.winner()]}” (${percent(lab.result.probabilities[lab.winner()])})`;
 const changedMind = (lab) => lab.before !== null && lab.winner() !== before(lab);
 const named = (lab, k) => `“${lab.model.classes[k]}”`;
-const CLEARLY = 0.5; // patches to the left on average, from which on a head counts as one that looks left
-
-// At how many patches that have a left neighbour the head looks to the left, of how many.
-export function looksLeft(model, weights, head) {
-  const { T, prefix, columns } = model;
-  let left = 0,
-    all = 0;
-  for (let t = prefix; t < T; t++) {
-    const column = (t - prefix) % columns;
-    if (!column) continue;
-    let moved = 0;
-    for (let s = prefix; s < T; s++) moved += weights[(head * T + t) * T + s] * (((s - prefix) % columns) - column);
-    all += 1;
-    if (moved < 0) left += 1;
-  }
-  return [left, all];
-}
+const CLEARLY = 2; // times what even attention would give, from which on a head counts as one that stays near
 
 // Each stop: title, about (the part of the page it speaks of), ask, set up, and `reply(lab)`: [solved, text, outcome]. An
 // empty text: nothing was tried yet. `outcome`: which guess was right, and what was found, in words.
@@ -91,24 +78,23 @@ function tourStops(lab, data) {
       setup: { ...first, head: "mean", block: 0 },
       ask: () =>
         "Each tile is one head: it looks with its own question, and so decides from which patches a token " +
-        "takes. Some do the same whatever the picture shows. Find a head whose patches look to the left: " +
-        "choose tiles, then point at several patches.",
+        "takes. Some do the same whatever the picture shows. Find a head whose patches look close around " +
+        "themselves: choose a tile, then point at several patches; the bright spot should follow.",
       reply: () => {
         const { state } = lab,
           block = lab.result.blocks[lab.block()];
         if (state.head === "mean" || block.skipped) return [false, ""];
         const all = everyHead(lab),
-          mine = sideways(lab.model, block.weights, state.head),
+          even = nearbyShare(lab.model, null),
+          mine = nearbyShare(lab.model, block.weights, state.head),
           rank = all.findIndex(({ b, k }) => b === lab.block() && k === state.head),
-          [left, of] = looksLeft(lab.model, block.weights, state.head),
-          good = mine <= -CLEARLY && left >= 0.75 * of;
-        const side =
-          `in block ${lab.block()}, head ${state.head}, patches look ` +
-          `${number(Math.abs(mine), 2)} patches to the ${mine < 0 ? "left" : "right"} on average, ` +
-          `and ${left} of ${of} that could look left do`;
+          good = mine >= CLEARLY * even && rank < all.length / 4;
+        const share =
+          `in block ${lab.block()}, head ${state.head}, patches take ${percent(mine)} from themselves and the ` +
+          `patches around them; evenly it would be ${percent(even)}. Of ${all.length} heads, ${rank} stay nearer`;
         return good
-          ? [true, `Yes: ${side}. Of ${all.length} heads, ${rank} look further left on this picture.`]
-          : [false, `Not clearly to the left: ${side}. Of ${all.length} heads, ${rank} look further left.`];
+          ? [true, `Yes: ${share}. See whether it stays so on other pictures.`]
+          : [false, `Not clearly: ${share}.`];
       },
     },
     {
@@ -345,7 +331,8 @@ export function tourView(lab, data) {
       from = box.getBoundingClientRect().top;
     const fits = !part || part.getBoundingClientRect().bottom - from < innerHeight,
       covered = parseFloat(getComputedStyle(bar).top) || 0;
-    const at = fits ? from - 8 : part.getBoundingClientRect().top - bar.offsetHeight - covered - 60;
+    bar.classList.toggle("vfs-alone", !fits); // the bar as high as it will be
+    const at = fits ? from - 8 : part.getBoundingClientRect().top - bar.offsetHeight - covered - 8;
     scrollBy({ top: at - (fits ? covered : 0) });
   }
   // New content only where it differs, so that a focused heading stays focused.
@@ -432,6 +419,7 @@ export function tourView(lab, data) {
     if (outcome && !outcomes.has(tour)) outcomes.set(tour, outcome);
     if (text !== null) setText(reply, text && text + (done ? remembered(stop, tour) : ""));
     if (text !== null) reply.classList.toggle("vfs-solved", done);
+    bar.classList.toggle("vfs-fresh", reply.textContent === "");
     reply.classList.toggle("vfs-right", done && (!stop.guesses || guessed.get(tour) === outcomes.get(tour)?.right));
     const title = h("h2", { tabindex: -1 }, `${tour} of ${stops.length}: ${stop.title}`);
     const head = h("div", { class: "vfs-tour-head" }, title, button("End the tour", () => go(0)));
