@@ -94,10 +94,10 @@ def write_training(folder: Path) -> None:
 
 def placeholder(size: float) -> str:
     "What stands in the explorer's place until it is there."
-    text, style = f"Loading the model ({size:.1f} MB) …", "border:1px dashed currentColor;border-radius:8px;min-height:22rem;display:grid;place-content:center;padding:1rem"
+    text, style = f"loading the model ({size:.1f} MB) …", "border:1px dashed currentColor;border-radius:8px;min-height:22rem;display:grid;place-content:center;padding:1rem"
     boxes = "".join(f'<div style="{style}"{hidden}>{what}: {text}</div>' for what, hidden in (("The picture", ' role="status"'), ("Where it looks", ' aria-hidden="true"'), ("Its answers", ' aria-hidden="true"')))
     grid = f'<div style="display:grid;grid-template-columns:repeat(auto-fit,minmax(15rem,1fr));gap:1rem">{boxes}</div>'
-    return f'<div class="vit-front" data-vit-front data-size="{size:.1f} MB">{grid}</div><noscript>The explorer needs JavaScript.</noscript>'
+    return f'<div class="vit-front" data-vit-front data-size="{size:.1f} MB">{grid}</div><noscript><style>.vit-front{{display:none}}</style>The explorer needs JavaScript.</noscript>'
 
 
 def home_part(size: float) -> str:
