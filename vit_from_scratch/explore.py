@@ -656,7 +656,7 @@ class TrainingThread(threading.Thread):
 
     def run(self) -> None:
         def leave(*_) -> None:  # a plain function: the model is copied where an average is kept, and a bound method would take the thread along
-            if self.halt.is_set():
+            if self.halt.is_set() and threading.current_thread() is self:  # others may ask the model meanwhile
                 raise Stopped
 
         status = "done"
