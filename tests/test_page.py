@@ -205,12 +205,17 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this
 
 
 @pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
+def driver():
+    "Playwright, of which a thread can hold one at a time."
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(driver):
+    chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield chromium
+    chromium.close()
 
 
 @pytest.fixture
@@ -769,9 +774,8 @@ def test_the_playground_counts_in_javascript_what_python_counts():
 
 
 @needs_browser
-def test_a_picture_comes_by_camera_by_paste_and_by_drop(page_file, tmp_path):
+def test_a_picture_comes_by_camera_by_paste_and_by_drop(page_file, driver):
     "Chromium's own fake camera; a file pasted and a file dropped; a text dropped is refused in words."
-    sync_api = pytest.importorskip("playwright.sync_api")
     fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     bring = """([kind, red]) => {
       const canvas = Object.assign(document.createElement("canvas"), { width: 40, height: 40 }), ctx = canvas.getContext("2d");
@@ -786,8 +790,8 @@ def test_a_picture_comes_by_camera_by_paste_and_by_drop(page_file, tmp_path):
       }));
     }"""
     pixel = "() => [...document.querySelector('.vfs-small').getContext('2d').getImageData(16, 16, 1, 1).data].slice(0, 3)"
-    with tempfile.TemporaryDirectory() as folder, sync_api.sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(folder, executable_path=CHROMIUM, headless=True, args=[*FLAGS, *fake], permissions=["camera"])
+    with tempfile.TemporaryDirectory() as folder:
+        context = driver.chromium.launch_persistent_context(folder, executable_path=CHROMIUM, headless=True, args=[*FLAGS, *fake], permissions=["camera"])
         context.set_default_timeout(PATIENCE)
         page = context.pages[0]
         page.goto(page_file.as_uri())
