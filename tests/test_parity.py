@@ -268,6 +268,11 @@ def no_download(monkeypatch):
     give = lambda name: redraw(make_huggingface(SMALL), std=0.1).float()  # noqa: E731
     monkeypatch.setattr(transformers.AutoModelForImageClassification, "from_pretrained", give)
 
+    def no_processor(name):
+        raise OSError(f"{name} has no processor here")
+
+    monkeypatch.setattr(transformers.AutoImageProcessor, "from_pretrained", no_processor)
+
 
 NAMED = {"plain": {}, "relu": dict(act_layer=torch.nn.ReLU), "averaged": dict(global_pool="avg", fc_norm=False)}
 
