@@ -261,8 +261,8 @@ def test_ctrl_c_saves_and_says_how_to_resume(tmp_path):
 
 @pytest.mark.parametrize("has_amx", [True, False])
 def test_presets_and_info(has_amx, monkeypatch):
-    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: has_amx, raising=False)
+    monkeypatch.setattr("vit_from_scratch.hardware.cpu_has_amx", lambda: has_amx)
     code, out, _ = run("presets")
     assert code == 0 and all(name in out for name in PRESETS) and "1602442" in out
     code, out, _ = run("info")
-    assert code == 0 and "torch" in out and f"{'' if has_amx else 'no '}matrix units for bfloat16" in out and "a run would use" in out
+    assert code == 0 and "torch" in out and f"threads, {'' if has_amx else 'no '}matrix units for bfloat16" in out and "a run would use" in out
