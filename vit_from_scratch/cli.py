@@ -498,8 +498,7 @@ def list_presets() -> None:
     rows = [["preset", "image", "patch", "tokens", "parameters", "epochs", "batch", "result"]]
     for name in PRESETS:
         c = preset(name)
-        arguments = c.model.model_dump(exclude={"init_from", "init_new_head", "init_resize", "init_freeze"})
-        parameters = count_parameters(**arguments | dict(in_channels=3, num_classes=classes[c.dataset.name]))
+        parameters = count_parameters(**c.vit_arguments() | dict(in_channels=3, num_classes=classes[c.dataset.name]))
         tokens = (c.model.image_size // c.model.patch_size) ** 2 + (c.model.pool == "cls") + c.model.num_registers
         rows.append([name, c.model.image_size, c.model.patch_size, tokens, parameters, c.training.epochs, c.training.batch_size, PRESETS[name].measured])
     typer.echo(_table(rows) + "\n")

@@ -249,6 +249,10 @@ class Config(Section):
             raise ValueError(f"training.precision='float16' needs training.device='cuda', not {self.training.device!r}; nearest choice: 'float32'")
         return self
 
+    def vit_arguments(self) -> dict[str, Any]:
+        "What is said of the `ViT` itself; where its first weights come from is another matter."
+        return {name: value for name, value in self.model if not name.startswith("init_")}
+
 # %% ../nbs/workshop/settings.ipynb #0ad57fcd
 SECTIONS = {name: field.annotation for name, field in Config.model_fields.items()}
 SETTINGS = {field: f"{name}.{field}" for name, section in SECTIONS.items() for field in section.model_fields}

@@ -63,7 +63,7 @@ def model_arguments(
     num_classes: int,
 ) -> dict[str, Any]:
     "The arguments of the `ViT` that a run will build."
-    arguments = config.model.model_dump(exclude={"init_from", "init_new_head", "init_resize", "init_freeze"})
+    arguments = config.vit_arguments()
     facts = dict(image_size=image_size, in_channels=in_channels, num_classes=num_classes)
     return arguments | {name: fact for name, fact in facts.items() if arguments[name] is None}
 

@@ -36,8 +36,7 @@ def make_model(
     data: ImageData,
 ) -> ViT:
     "The model of a configuration; image size, channels and classes come from the data unless they are set."
-    settings = config.model.model_dump()
-    source, new_head, resize, freeze = (settings.pop(f"init_{name}") for name in ("from", "new_head", "resize", "freeze"))
+    settings, init = config.vit_arguments(), config.model
     for name in ("image_size", "in_channels", "num_classes"):
         fact = getattr(data, name)
         if settings[name] is None:
@@ -49,9 +48,9 @@ def make_model(
         settings["norm_eps"] = then.get("norm_eps", settings["norm_eps"])
     torch.manual_seed(config.training.seed)
     model = ViT(**settings)
-    if source is not None and config.training.resume_path is None:
-        load_weights(model, source, new_head=new_head, resize=resize)
-    if freeze:
+    if init.init_from is not None and config.training.resume_path is None:
+        load_weights(model, init.init_from, new_head=init.init_new_head, resize=init.init_resize)
+    if init.init_freeze:
         model.requires_grad_(False).head.requires_grad_(True)
     describe_model(model, data)
     return model

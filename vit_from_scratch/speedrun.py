@@ -10,9 +10,13 @@ import hashlib
 import json
 import os
 import platform
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +62,7 @@ def digest_code() -> str:
         found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()
 
-
+# %% ../nbs/workshop/stopwatch.ipynb #4a8838e5
 def describe_hardware(
     device: torch.device,  # where the run is made
 ) -> dict[str, Any]:
@@ -69,10 +73,18 @@ def describe_hardware(
     names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
     return {
         "device": device.type, "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "driver": _nvidia_driver() if device.type == "cuda" else None,
         "cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(), "torch": version("torch"), "vit_from_scratch": version("vit-from-scratch"),
     }  # fmt: skip
+
+
+def _nvidia_driver() -> str | None:
+    "Version of NVIDIA's driver, where its tool is there to ask"
+    tool = shutil.which("nvidia-smi")
+    asked = tool and subprocess.run([tool, "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True, text=True)
+    return asked.stdout.split()[0] if asked and asked.stdout.strip() else None
 
 # %% ../nbs/workshop/stopwatch.ipynb #e07dc67b
 def speedrun(
@@ -84,8 +96,8 @@ def speedrun(
     say: Callable[[str], None] | None = None,  # is given what is to be known before the first step
 ) -> Path:  # the record
     "Train once, note when validation reached each mark, test once, and write all of it down."
-    if config.training.resume_path is not None or int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("a speed run is one run from its first step, in one process: leave out training.resume_path, and start it without torchrun")
+    if config.training.resume_path is not None or config.training.resume != "no" or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("a speed run is one run from its first step, in one process: leave out training.resume_path and training.resume, and start it without torchrun")
     began = time.perf_counter()
     data = open_training_data(config) if data is None else data
     if data.valid is None:
@@ -122,11 +134,8 @@ def write_record(
     "A record as a file; none that is there is touched."
     out.mkdir(parents=True, exist_ok=True)
     name = f"{datetime.now():%Y%m%d-%H%M%S}-{record['hardware']['device']}-seed{record['seed']}"
-    for number in range(1000):
+    for number in count():
         path = out / f"{name}{f'-{number}' if number else ''}.json"
-        if not path.exists():
-            break
-    with path.open("x", encoding="utf-8") as file:
-        json.dump(record, file, indent=1)
-        file.write("\n")
-    return path
+        with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
+            file.write(json.dumps(record, indent=1) + "\n")
+            return path

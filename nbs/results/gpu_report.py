@@ -21,8 +21,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import speed  # noqa: E402
 
-MARKS = (0.80, 0.8547, 0.90, 0.9358)  # accuracies on validation images that the ladder of speed waits for
-
 
 def noise(num_images, device):
     "A training part of random pixels, for measurements that no picture can change."
@@ -48,7 +46,7 @@ def measure_training(preset, warm, count, device, mode=None, attention=None, **s
         train.record_steps = lambda *_: None
     recipe = config.with_settings(config.preset(preset), **{"epochs": 1000, "device": device, **settings})
     data = noise((warm + count + 1) * recipe.training.batch_size, device)
-    arguments = recipe.model.model_dump(exclude={"init_from", "init_new_head", "init_resize", "init_freeze"})
+    arguments = recipe.vit_arguments()
     model = ViT(**{**arguments, "image_size": 32, "in_channels": 3, "num_classes": 10})
     for block in model.blocks if attention else ():
         block.attn.fused = attention == "fused"
@@ -123,6 +121,7 @@ def measure_run(name, seeds, device, out, root=None, limit=400, ship=False, look
     import torch
 
     from vit_from_scratch import config, train
+    from vit_from_scratch.speedrun import MARKS
     from vit_from_scratch.vit import save_weights
 
     data, runs = open_data(name, root, out, limit), []

@@ -11,12 +11,12 @@ The notebook beside this file reads the figures and draws them.
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 LIBRARIES = ("ours", "timm", "torchvision", "vit_pytorch", "transformers")
@@ -323,20 +323,17 @@ def plan(device, fast, batch):
 
 
 def describe_machine(device):
-    import torch
-
-    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
-    packages = {}
     from importlib.metadata import PackageNotFoundError, version
 
+    import torch
+
+    from vit_from_scratch.speedrun import describe_hardware
+
+    packages = {}
     for name in ("torch", "torchvision", "timm", "vit-pytorch", "transformers"):
-        try:
+        with suppress(PackageNotFoundError):
             packages[name] = version(name)
-        except PackageNotFoundError:
-            pass
-    gpu = torch.cuda.get_device_name() if device == "cuda" else None
-    return {"date": time.strftime("%Y-%m-%d"), "cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-            "device": device, "gpu": gpu, "packages": packages, "python": platform.python_version()}  # fmt: skip
+    return {"date": time.strftime("%Y-%m-%d"), **describe_hardware(torch.device(device)), "packages": packages}
 
 
 def fast_precision(device):
