@@ -39,7 +39,7 @@ class Stopwatch(Callback):
         self.marks, self.reached = tuple(marks), {}
 
     def on_start(self, trainer: Any) -> None:
-        self.began = time.perf_counter(), time.process_time()
+        self.config, self.began = trainer.config, (time.perf_counter(), time.process_time())
 
     def elapsed(self) -> dict[str, float]:
         "Seconds since the start, on the wall and of the processor."
@@ -105,19 +105,18 @@ def speedrun(
     hardware, watch = describe_hardware(pick_device(config.training.device)), Stopwatch(marks)
     reading = time.perf_counter() - began
     history = run(config, None, data, callbacks=watch, progress=progress, say=say)
-    record = make_record(config, data, history, watch, {"reading_seconds": reading, "hardware": hardware})
+    record = make_record(data, history, watch, {"reading_seconds": reading, "hardware": hardware})
     return write_record(Path(out).expanduser(), record)
 
 # %% ../nbs/workshop/stopwatch.ipynb #37888567
 def make_record(
-    config: Config,
     data: ImageData,
     history: Any,  # the `History`
-    watch: Stopwatch,
+    watch: Stopwatch,  # which knows the settings as they were used
     about: dict[str, Any],  # what else is to be kept
 ) -> dict[str, Any]:
     "All that is needed to repeat a run, and what it reached."
-    best, test = history.best, history.test
+    config, best, test = watch.config, history.best, history.test
     images = {part: getattr(data, part).num_images for part in ("train", "valid", "test") if getattr(data, part) is not None}
     return {
         "date": f"{datetime.now():%Y-%m-%d %H:%M}", "seed": config.training.seed, "marks": {str(mark): found for mark, found in watch.reached.items()},

@@ -27,23 +27,19 @@ export function fetchModel(host) {
       clearTimeout(timer);
       const missing = Array.from({ length: message.parts }, (_, i) => i).find((i) => !parts[i]);
       if (missing !== undefined) timer = setTimeout(() => ask(missing), PAUSE);
-      else done({ ...message, bytes: joinBytes(parts) });
+      else done({ ...message, bytes: join(parts) });
     });
     ask(0);
   });
 }
 
-function joinBytes(parts) {
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  parts.reduce((at, part) => (all.set(part, at), at + part.length), 0);
+// Typed arrays of one kind, one after the other.
+function join(arrays) {
+  const all = new arrays[0].constructor(arrays.reduce((sum, part) => sum + part.length, 0));
+  arrays.reduce((at, part) => (all.set(part, at), at + part.length), 0);
   return all;
 }
 
-const joinFloats = (arrays) => {
-  const all = new Float32Array(arrays.reduce((sum, part) => sum + part.length, 0));
-  arrays.reduce((at, part) => (all.set(part, at), at + part.length), 0);
-  return all;
-};
 const unscaled = (rows) => new Float32Array(rows).fill(255); // the explorer divides by it: the numbers stay what they are
 
 // Depth by depth the head's probabilities at every token and, last, in the answer: (L + 1, T + 1, K).
@@ -53,9 +49,9 @@ function lensOf(model, result) {
     const answer = new Float32Array(K);
     if (pool === "cls") answer.set(logits.subarray(0, K));
     else for (let t = prefix; t < T; t++) for (let k = 0; k < K; k++) answer[k] += logits[t * K + k] / N;
-    return softmaxRows(joinFloats([logits, answer]), T + 1, K);
+    return softmaxRows(join([logits, answer]), T + 1, K);
   };
-  const prob = joinFloats(logitLens(model, result).map(withAnswer)),
+  const prob = join(logitLens(model, result).map(withAnswer)),
     best = new Uint16Array(prob.length / K),
     bestProb = new Float32Array(prob.length / K);
   best.forEach((_, row) => {
@@ -95,9 +91,9 @@ export function localFrames(sent, bars = 6) {
       ...{ index, ablated, label, exact: true, rgb: rgb(pictures[index]), relevance: {} },
       probabilities: shown.map((k) => [k, result.probabilities[k]]),
       baseline: whole ? shown.map((k) => [k, whole[k]]) : [],
-      attention: joinFloats(result.blocks.map((block) => block.weights)),
+      attention: join(result.blocks.map((block) => block.weights)),
       scale: unscaled(L * heads * T),
-      rollout: joinFloats(rollout(model, result)),
+      rollout: join(rollout(model, result)),
       rolloutScale: unscaled(L * T),
       lens: lensOf(model, result),
     };

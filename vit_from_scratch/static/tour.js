@@ -190,7 +190,7 @@ function tourStops(lab, data) {
                 `${count} switched off, and it says ${said(lab)}, no longer ${named(lab, before(lab))}.`,
                 { right: [3, 8, Infinity].findIndex((most) => count <= most), words: `it took ${count}` },
               ]
-            : [false, `${count} off: still ${said(lab)}. Blocks do more than heads.`];
+            : [false, `${count} off: still ${said(lab)}. Whole blocks can be switched off, too.`];
       },
     },
   ];
