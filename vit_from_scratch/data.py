@@ -624,8 +624,8 @@ def _open_files(name: str, root: Path, download: bool) -> tuple[dict[str, Listin
     except ImportError as error:
         raise ValueError(f"{name} is read with {error.name}, which is not installed: pip install {error.name}") from None
     except (RuntimeError, OSError) as error:
-        fetch = "put its official archives there (image-net.org, after signing in)" if name == "imagenet-1k" else "fetch its official files with download=True, in one process"
-        raise ValueError(f"{name} was not found under {root} ({str(error).splitlines()[0]}): {fetch}, or {advice}") from None
+        fetch = "put its official archives there (image-net.org, after signing in)" if name == "imagenet-1k" else "fetch its official files with download=True (on the command line --set dataset.download=true), in one process"
+        raise ValueError(f"{name} was not found under {root} ({str(error).splitlines()[0].split('. ')[0]}): {fetch}, or {advice}") from None
 
 # %% ../nbs/workshop/datasets.ipynb #f93ba973
 def _draw_shapes(image_size: int, limit: int | None) -> dict[str, Listing]:
