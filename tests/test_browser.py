@@ -506,7 +506,7 @@ def test_a_phone_is_wide_enough(tmp_path):
 # ---------------------------------------------------------------- the model in the page, beside a kernel
 FAKE_KERNEL = """
 class FakeKernel {  // the widget's model: it answers a ping and hands out the parts, and keeps what it was asked
-  constructor(state, parts) { Object.assign(this, { state, parts, listeners: {}, sent: [] }); }
+  constructor(state, parts) { Object.assign(this, { state, parts, listeners: {}, sent: [], heard: 0 }); }
   get(key) { return this.state[key]; }
   set(key, value) { if (this.state[key] !== value) { this.state[key] = value; (this.listeners[`change:${key}`] ?? []).forEach((f) => f()); } }
   on(name, f) { (this.listeners[name] ??= []).push(f); }
@@ -514,13 +514,13 @@ class FakeKernel {  // the widget's model: it answers a ping and hands out the p
   save_changes() {}
   send(message) {
     this.sent.push(message.type);
-    const tell = (content, buffers) => setTimeout(() => this.listeners["msg:custom"].forEach((f) => f(content, buffers)));
+    const tell = (content, buffers) => setTimeout(() => (this.listeners["msg:custom"].forEach((f) => f(content, buffers)), this.heard++));
     if (message.type === "ping") tell({ type: "pong" }, []);
     if (message.type === "model") { const { known, data } = this.parts[message.part]; tell(known, [new DataView(bytes({ $b64: data }).buffer)]); }
   }
 }
 globalThis.kernel = new FakeKernel(STATE, PARTS);
-globalThis.framesOf = (parts) => localFrames({ ...parts.at(-1).known, bytes: joinBytes(parts.map(({ data }) => bytes({ $b64: data }))) });
+globalThis.framesOf = (parts) => localFrames({ ...parts.at(-1).known, bytes: join(parts.map(({ data }) => bytes({ $b64: data }))) });
 render({ model: kernel, el: document.body });
 """
 
@@ -553,8 +553,8 @@ def test_a_small_model_answers_in_the_page_without_its_kernel(tmp_path, monkeypa
     with browser(viewport={"width": 1000, "height": 1000}) as (page, _, errors):
         page.goto((tmp_path / "lab.html").as_uri())
         view, bars = page.locator(".vfs-attention"), page.locator(".vfs-right > .vfs-bars .vfs-bar")
-        until(lambda: page.evaluate("kernel.sent.filter((type) => type === 'model').length") == 4, "the model does not come")
-        page.wait_for_timeout(300)
+        until(lambda: page.evaluate("kernel.heard") == 5, "the model does not come")  # the pong and four parts
+        assert page.evaluate("kernel.sent.filter((type) => type === 'model').length") == 4
 
         def says(p) -> bool:
             best = int(p.argmax())

@@ -197,7 +197,7 @@ def test_explorer_is_alive(visit, server, where):
     box, seen, said = canvas.bounding_box(), set(), set()
     for x, y in ((0.1, 0.1), (0.5, 0.5), (0.9, 0.7)):
         visit.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-        visit.wait_for_timeout(150)
+        visit.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))")  # it is drawn
         seen.add(canvas.evaluate(look))
         said.add(explorer.locator(".vfs-readout").first.inner_text())
     assert len(seen) == 3 and len(said) == 3, "hovering a patch does not change the overlay"
@@ -222,7 +222,9 @@ def test_no_serious_barrier(visit, server, page, theme):
         pytest.skip("axe-core is not installed: run python docs/build.py")
     visit.emulate_media(color_scheme=theme)
     visit.goto(server + page)
-    visit.wait_for_timeout(2000)
+    visit.wait_for_load_state("networkidle")
+    if page == EXPLORER:
+        visit.locator(".vfs-attention").first.wait_for(timeout=30000)
     visit.evaluate(AXE.read_text())
     theirs = [".noUi-target", ".widget-image", ".widget-box"]  # markup of ipywidgets' own slider, picture and box, which no page can change
     found = visit.evaluate("theirs => axe.run({exclude: theirs.map(part => [part])}, {resultTypes: ['violations']})", theirs)["violations"]

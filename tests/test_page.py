@@ -297,11 +297,16 @@ def visit(browser):
     assert outside == [] and errors == []
 
 
+def drawn(page) -> None:
+    "Wait until what was asked is drawn: a drawing waits for the next animation frame, whenever this machine shows it."
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
+
+
 def settled(page) -> None:
     "Wait until the page has computed what it was asked last."
     page.wait_for_selector(".vfs-bar")
     page.wait_for_function("!document.querySelector('.vfs-live').hasAttribute('aria-busy')")
-    page.wait_for_timeout(60)  # one drawing
+    drawn(page)
 
 
 def answers(page) -> dict[str, str]:
@@ -446,6 +451,7 @@ def test_following_a_patch_shows_pytorchs_numbers(visit, page_file, packed_model
     read = 0
     for stop, (values, places) in wanted.items():
         page.locator(".vfs-path button", has_text=re.compile(f"^{re.escape(stop)}$")).click()
+        drawn(page)
         for place in places:
             strip = page.locator(".vfs-strip-canvas")
             across = strip.evaluate("node => node.width / 16")
@@ -454,7 +460,7 @@ def test_following_a_patch_shows_pytorchs_numbers(visit, page_file, packed_model
             strip.scroll_into_view_if_needed()
             box = strip.bounding_box()
             page.mouse.move(box["x"] + (place % across + 0.5) * side, box["y"] + (place // across + 0.5) * side)
-            page.wait_for_timeout(50)
+            drawn(page)
             shown = page.locator(".vfs-total").inner_text().replace("−", "-")
             assert f"[{place}]" in page.locator(".vfs-origin caption").inner_text()
             assert abs(float(shown) - values[place].item()) < 1.01e-4, (stop, place, shown, values[place].item())
@@ -469,13 +475,16 @@ def test_following_a_patch_shows_pytorchs_numbers(visit, page_file, packed_model
 def test_matrix_and_picture_are_linked(visit, page_file, packed_model):
     page = visit(page_file, "#image=5&block=3&head=1")
     page.get_by_role("tab", name="Who looks at whom").click()
+    drawn(page)
     box = page.locator(".vfs-matrix").bounding_box()
     page.mouse.click(box["x"] + (40.5 / 65) * box["width"], box["y"] + (12.5 / 65) * box["height"])
+    drawn(page)
     assert "token=12&target=40" in page.evaluate("location.hash")
     image = load_samples("cifar10").images[5]
     weight = 100 * in_python(packed_model, image)["weights"][3][1, 12, 40].item()
     assert f"{weight:.3f} %" in page.locator(".vfs-matrix-box .vfs-caption").inner_text()
     page.mouse.move(0, 0)
+    drawn(page)
     assert f"it takes {weight:.3f} %" in page.locator(".vfs-picture .vfs-caption").inner_text()
 
 
@@ -510,7 +519,7 @@ def test_the_tour_by_keyboard_alone(visit, page_file):
     blocks, heads = page.locator(".vfs-block-name").count(), page.locator(".vfs-wall-rows span").count()
     for step in range(blocks * heads):  # try every head
         press("Enter")
-        page.wait_for_timeout(40)
+        settled(page)
         if page.locator(".vfs-solved").count():
             break
         if (step + 1) % blocks:
@@ -523,7 +532,7 @@ def test_the_tour_by_keyboard_alone(visit, page_file):
     solved()
     tab_to(".vfs-wall-side input[type=range]")
     for _ in range(blocks):
-        page.wait_for_timeout(60)
+        settled(page)
         if page.locator(".vfs-solved").count():
             break
         press("ArrowRight")
@@ -564,7 +573,7 @@ def test_no_barrier_for_assistive_technology(visit, page_file, scheme):
         page.get_by_role("tab", name=tab).click()
         if tab == "Compare":
             page.get_by_role("button", name="Keep what is shown as A").click()
-            page.wait_for_timeout(100)
+        drawn(page)
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
         assert not found, "\n".join(f"{item['id']}: {item['help']}: {item['nodes'][0]['html'][:200]}" for item in found)
 
@@ -577,6 +586,7 @@ def test_no_sideways_scrolling(visit, page_file, width):
         page.get_by_role("tab", name=tab).click()
         if tab == "Compare":
             page.get_by_role("button", name="Keep what is shown as A").click()
+        drawn(page)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), tab
 
 
@@ -585,6 +595,7 @@ def test_an_address_with_nonsense_opens_all_the_same(visit, page_file):
     page = visit(page_file, "#image=999&block=-3&head=x&off=9.9_a&hidden=70_2&method=magic&about=3&token=64")
     assert page.evaluate("location.hash") in ("#image=999&block=-3&head=x&off=9.9_a&hidden=70_2&method=magic&about=3&token=64", "#token=64&about=3&hidden=2")
     page.locator(".vfs-bar").first.click()
+    drawn(page)
     assert page.evaluate("location.hash").startswith("#token=64&")
 
 
@@ -811,8 +822,7 @@ def test_a_picture_comes_by_camera_by_paste_and_by_drop(page_file, driver):
         page.evaluate(bring, ["text", False])
         page.get_by_text("“notes.txt” cannot be read as a picture").wait_for()
         page.get_by_role("button", name="Camera").click()
-        page.wait_for_function("document.querySelector('video').videoWidth > 0")
-        page.wait_for_timeout(300)  # the first frame
+        page.wait_for_function("document.querySelector('video').readyState >= 2")  # the first frame is there
         page.get_by_role("button", name="Take the picture").click()
         arrived(start + 3)
         seen = page.evaluate("new Set(document.querySelector('.vfs-small').getContext('2d').getImageData(0, 0, 32, 32).data).size")
@@ -829,7 +839,7 @@ def test_what_visitors_stumbled_over(visit, page_file):
     page.keyboard.press("ArrowDown")  # a look, which Tab or Escape ends
     page.wait_for_function("document.querySelector('.vfs-picture .vfs-caption').textContent.includes('Only a look: Enter chooses this patch')")
     page.keyboard.press("Tab")
-    page.wait_for_timeout(100)
+    drawn(page)
     assert caption.inner_text() == chosen and "token=20" in page.evaluate("location.hash")
     assert page.locator(".vfs-shelf button[tabindex='0']").count() == 1  # a hundred pictures, one stop of the Tab key
     page.locator(".vfs-shelf button[tabindex='0']").focus()
@@ -838,11 +848,13 @@ def test_what_visitors_stumbled_over(visit, page_file):
     settled(page)
     assert "image=1" in page.evaluate("location.hash")
     page.get_by_label("Only the photograph").check()
+    drawn(page)
     small, large = (page.evaluate(f"(() => {{ const c = document.querySelector('{name}'); return [...c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data]; }})()") for name in (".vfs-small", ".vfs-main"))
     assert small == large  # no map on it
     page.get_by_label("Only the photograph").uncheck()
     for tab in ("Every step in numbers", "Who looks at whom", "Compare"):
         page.get_by_role("tab", name=tab).click()
+        drawn(page)
         low = page.evaluate("""[...document.querySelectorAll('.vfs-live :is(button, select)')].filter((n) => n.offsetParent && !n.matches('.vfs-wall-grid button, .vfs-link, .vfs-help'))
             .map((n) => [n.textContent, n.getBoundingClientRect()]).filter(([, b]) => b.height < 39.9 || b.width < 23.9).map(([text, b]) => `${text} ${b.width} x ${b.height}`)""")
         assert low == [], "too small for a finger"
@@ -907,6 +919,7 @@ def test_a_press_before_the_model_is_there_counts(browser, page_file, packed_mod
     page.add_init_script(HOLD)
     page.goto(page_file.as_uri())
     page.get_by_role("button", name="Start the tour").click()
+    drawn(page)
     assert "Loading the model" in page.locator(".vfs-headline").inner_text() and "Loading the model" in page.locator(".vfs-wall-wait").inner_text()
     page.evaluate("release()")
     settled(page)
@@ -925,6 +938,7 @@ def test_the_lens_chart_chooses_a_block_and_keeps_the_answer(visit, page_file, p
     box = page.locator(".vfs-lens-lines svg").bounding_box()
     page.mouse.click(box["x"] + box["width"] * (40 + (leads + 1) / 8 * 226) / 350, box["y"] + box["height"] / 2)
     page.wait_for_selector(".vfs-right")
+    settled(page)
     assert f"leads from block {leads} on" in page.locator(note).inner_text() and f"{leads} of 0–7" in page.locator(".vfs-wall-side").inner_text()
     page.locator(".vfs-help:visible").first.click()
     assert page.locator(".vfs-note:visible").count() == 1
