@@ -3,6 +3,7 @@
     python nbs/results/ladder.py
 
 360 steps on one thread for each rung and seed; the file is written after each, and what it holds is not climbed again.
+Beside the ladder stands a control ("aside"), trained the same way: attention that is told no positions.
 """
 
 import argparse
@@ -13,9 +14,17 @@ from pathlib import Path
 
 import torch
 
-from vit_from_scratch.ladder import RUNGS, TRAININGS, climb_rung
+from vit_from_scratch.ladder import RUNGS, TRAININGS, Rung, Track, climb, climb_rung
 
 FILE = Path(__file__).parents[2] / "vit_from_scratch" / "recorded" / "ladder.json"
+
+
+def attention_without_positions(seed):
+    torch.manual_seed(seed)
+    return climb(Rung(Track(num_heads=1), positions=False), seed)
+
+
+ASIDE = {"attention, no positions": attention_without_positions}
 
 
 def main():
@@ -35,6 +44,13 @@ def main():
             done.append(round(climb_rung(name, seed), 4))
             found["processor_seconds"].setdefault(name, round(time.process_time() - start, 1))
             print(f"seed {seed} {name:<16} {done[-1]:.4f}", flush=True)
+            FILE.write_text(json.dumps(found, indent=1) + "\n")
+        for name, measure in ASIDE.items():
+            done = found.setdefault("aside", {}).setdefault(name, [])
+            if len(done) > seed:
+                continue
+            done.append(round(measure(seed), 4))
+            print(f"seed {seed} beside it: {name} {done[-1]:.4f}", flush=True)
             FILE.write_text(json.dumps(found, indent=1) + "\n")
 
 
