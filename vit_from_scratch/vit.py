@@ -52,7 +52,7 @@ def _grid(
         )
     return height // patch_size, width // patch_size
 
-# %% ../nbs/04_vit.ipynb #94807ed4
+
 def _extra_tokens(count: int, embed_dim: int) -> nn.Parameter | None:
     "Learned tokens `(1, count, D)` that stand for no patch, or None"
     return nn.Parameter(torch.zeros(1, count, embed_dim)) if count else None
