@@ -79,6 +79,11 @@ def images_loop(images, share, partner):
     return torch.stack([s * images[i] + (1 - s) * images[j] for i, (s, j) in enumerate(zip(share, partner, strict=True))])
 
 
+def three_channels(images, share, partner):  # one share for each of three channels
+    own = share.view(-1, 1, 1, 1).expand(-1, 3, -1, -1)
+    return own * images + (1 - own) * images[partner]
+
+
 def labels_add(labels, share, partner, num_classes):
     out = torch.zeros(len(labels), num_classes)
     return out.scatter_add_(1, labels[:, None], share[:, None]).scatter_add_(1, labels[partner][:, None], 1 - share[:, None])
@@ -117,8 +122,9 @@ def test_right_mixup(f, g):
     (lambda x, s, p: x, "not mixed"),
     (lambda x, s, p: s.view(-1, 1, 1, 1) * x, "the partner is not in it"),
     (lambda x, s, p: s.view(-1, 1, 1, 1) * x + (1 - s.view(-1, 1, 1, 1)) * x.flip(0), "the number at"),
-    (lambda x, s, p: s * x + (1 - s) * x[p], "with 5 images of 3 x 4 x 6, it stops with RuntimeError"),
+    (lambda x, s, p: s * x + (1 - s) * x[p], "with 5 images of 1 x 4 x 6, it stops with RuntimeError"),
     (lambda x, s, p: torch.where(s.view(-1, 1, 1, 1) > 0.5, x, x[p]), "the number at"),
+    (three_channels, "with 5 images of 1 x 4 x 6, the shape should be (5, 1, 4, 6)"),
     (lambda x, s, p: images_loop(x, s, p).mean(0), "the shape should be"),
 ])  # fmt: skip
 def test_wrong_images(answer, words):
