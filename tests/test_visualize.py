@@ -65,6 +65,22 @@ def test_every_readout(pool, registers):
     close(bar.get_yticks()[1], 1 / weights.shape[-1])
 
 
+def test_scales_of_one_row():
+    "Heads share a scale, their mean has its own; every map of relevance has its own; none of attention ends below four even shares."
+    model, images = make(), torch.randn(1, 3, 32, 32)
+    given = torch.full((2, 1, 2, 17, 17), 0.01)
+    given[1, 0, 0, 0, 5] = 0.9  # one sharp head of two
+    figure = visualize.plot_cls_attention(model, images, weights=given)
+    close([axis.images[1].get_clim()[1] for axis in figure.axes[1:4]], [0.455, 0.9, 0.9], eps=1e-6)
+    alike = visualize.plot_cls_attention(model, images, weights=torch.full((2, 1, 2, 17, 17), 1 / 17))
+    close([axis.images[1].get_clim()[1] for axis in alike.axes[1:4]], [4 / 17] * 3, eps=1e-6)
+    asked = visualize.plot_relevance(model, images, [3, 4, 5])
+    tops = [axis.images[1].get_clim()[1] for axis in asked.axes[1:4]]
+    close(tops, [relevance_map(model, images, k).max().item() for k in (3, 4, 5)], eps=1e-6)
+    assert len({round(top, 9) for top in tops}) == 3
+    equal([tick.get_text() for tick in asked.axes[-1].get_yticklabels()], ["0", "max"])
+
+
 def test_recorded_once(monkeypatch):
     model, calls = make(), []
     monkeypatch.setattr(visualize, "attention_maps", lambda *given: calls.append(len(given[1])) or attention_maps(*given))

@@ -145,21 +145,20 @@ def overlay(
 
 
 def _overlays(
-    figure: Figure,
-    axes: np.ndarray,
-    picture: np.ndarray,
-    tiles: Tensor,
-    label: str,
-    even: float = 0,
+    figure: Figure, axes: np.ndarray, picture: np.ndarray, tiles: Tensor, label: str,
+    even: float = 0, own: int = 0,
 ) -> None:
-    "Maps of one image on one scale, maxima below; the bar marks an even share"
-    limit = max(tiles.max().item(), 4 * even) or 1
-    for axis, tile in zip(axes[1:], tiles, strict=True):
-        drawn, top = overlay(axis, picture, tile, limit), tile.max().item()
-        axis.set_xlabel(
-            f"max {top:.1%}" if even else f"max {top:.2g}", fontsize=7, labelpad=2
-        )
+    "Maps of one image on one scale, the first `own` each on its own; maxima below"
+    tops = tiles.amax(dim=(1, 2)).tolist()
+    common = max(*tops, 4 * even) or 1
+    for n, (axis, tile) in enumerate(zip(axes[1:], tiles, strict=True)):
+        limit = (max(tops[n], 4 * even) or 1) if n < own else common
+        drawn = overlay(axis, picture, tile, limit)
+        said = f"max {tops[n]:.1%}" if even else f"max {tops[n]:.2g}"
+        axis.set_xlabel(said, fontsize=7, labelpad=2)
     bar = figure.colorbar(drawn, ax=axes, label=label, shrink=0.8)
+    if own == len(tiles):  # the bar belongs to no map more than to another
+        bar.set_ticks([0, limit], labels=["0", "max"])
     if even:
         zero = "0" if even > limit / 8 else ""
         bar.set_ticks([0, even, limit], labels=[zero, "even", f"{limit:.1%}"])
@@ -181,8 +180,8 @@ def plot_cls_attention(
     figure, axes = _figure(rows, columns, 1.25 * columns + 0.8, 1.4 * rows + 0.5)
     for row, picture, tiles in zip(axes, _pictures(images, model), found, strict=True):
         _tile(row[0], picture)
-        _overlays(figure, row, picture, tiles, "attention", 1 / weights.shape[-1])
-    titles = ["image", "mean of heads", *(f"head {h}" for h in range(columns - 2))]
+        _overlays(figure, row, picture, tiles, "attention", 1 / weights.shape[-1], own=1)
+    titles = ["image", "mean (own scale)", *(f"head {h}" for h in range(columns - 2))]
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     number = block % len(weights)
@@ -263,12 +262,12 @@ def plot_relevance(
     figure, axes = _figure(len(images), 1 + len(asked), width, height)
     for row, picture, tiles in zip(axes, _pictures(images, model), found, strict=True):
         _tile(row[0], picture)
-        _overlays(figure, row, picture, tiles, "relevance")
+        _overlays(figure, row, picture, tiles, "relevance", own=len(asked))
     for axis, title in zip(
         axes[0], ("image", *(f"{names[k]}?" for k in asked)), strict=True
     ):
         axis.set_title(title, fontsize=9)
-    figure.suptitle("what speaks for …")
+    figure.suptitle("what speaks for …, each map on its own scale")
     return figure
 
 # %% ../nbs/09_visualization.ipynb #33fa7823
