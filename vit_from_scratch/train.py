@@ -142,12 +142,13 @@ def compute_step(
     for number, (images, labels) in enumerate(batches, start=1):
         alone = number == len(batches) or world.size == 1
         with nullcontext() if alone else trainer.forward.no_sync():
+            # 1 how wrong?
             with torch.autocast(device.type, precision, enabled=precision != torch.float32):
                 logits = logits_of(trainer.forward(images), len(images))
             labels = trainer.check.labels_for(labels, logits.shape[1])
             loss = loss_sum(logits.float(), labels, trainer.config.loss, trainer.class_weights) / total
-            trainer.scaler.scale(loss * world.size).backward()
-        step_loss += loss.detach()
+            trainer.scaler.scale(loss * world.size).backward()  # 2 which way is better?
+        step_loss += loss.detach()  # 5 write it down
         truth = labels.argmax(dim=1) if labels.ndim == 2 else labels
         correct = (logits.detach().argmax(dim=1) == truth).sum()
         trainer.sums += torch.stack([loss.detach() * total, correct.float(), torch.full_like(step_loss, len(images))])
@@ -167,8 +168,8 @@ def move_weights(
     for group in (g for optimizer in trainer.optimizers for g in optimizer.param_groups if "capturable" in g):
         group["capturable"] = recording
     for optimizer in trainer.optimizers:
-        trainer.scaler.step(optimizer)
-        optimizer.zero_grad()
+        trainer.scaler.step(optimizer)  # 3 go there
+        optimizer.zero_grad()  # 4 forget
     trainer.scaler.update()
 
 # %% ../nbs/07_training.ipynb #528ec39c
