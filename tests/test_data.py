@@ -247,6 +247,27 @@ def test_streaming_draws_nothing_from_the_run(tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("kind, waits", [("cuda", False), ("mps", True), ("cpu", True)])
+def test_streamed_batches_wait_for_no_gpu_but_for_others(kind, waits, tmp_path, monkeypatch):
+    write_tree(tmp_path, {"train": {"a": 4, "b": 4}, "test": {"a": 2, "b": 2}}, size=8)
+    part = load_data("imagefolder", tmp_path, image_size=8, valid_fraction=0.5, in_memory=False, num_workers=0).train
+    copies, pinned, streamed = [], [], part.with_settings(device=torch.device(kind), augment=None, batch_size=4)
+    monkeypatch.setattr(vit_from_scratch.data.StreamedSet, "normalize", lambda self, images: images)
+    with monkeypatch.context() as imagined:  # a device that need not be there
+        imagined.setattr(torch.Tensor, "to", lambda x, device, non_blocking=False: copies.append(non_blocking) or x)
+        imagined.setattr(torch.Tensor, "pin_memory", lambda x: pinned.append(x.shape) or x)
+        imagined.setattr(torch.utils.data, "DataLoader", lambda data, batch_sampler, **settings: [torch.zeros(len(b), 3, 8, 8) for b in batch_sampler])
+        imagined.setattr(vit_from_scratch.data, "_from_workers", iter)
+        next(streamed.epoch(0))
+    assert copies[-2:] == [not waits, not waits] and bool(pinned) is not waits
+
+
+def test_shapes_are_drawn_on_squares():
+    assert load_data("shapes", image_size=(16, 16), limit=20).train.images.shape[2:] == (16, 16)
+    with pytest.raises(ValueError, match="image_size=32,48: shapes are drawn on squares only; give one side, such as image_size=32"):
+        load_data("shapes", image_size=(32, 48), limit=20)
+
+
 def test_a_process_may_be_left_without_images(tmp_path):
     part = streamed(tmp_path, 5, batch_size=4, rank=3, world_size=4, augment=Augment(flip=True, mixup=0.2))
     assert [tuple(images.shape) for images, _ in part] == [(1, 3, 16, 16), (0, 3, 16, 16)]

@@ -9,7 +9,7 @@ from torch import nn
 
 from vit_from_scratch.config import Config, preset, with_settings
 from vit_from_scratch.data import ImageSet, load_data
-from vit_from_scratch.doctor import _SAYINGS, Diagnosis, diagnose
+from vit_from_scratch.doctor import _SAYINGS, Diagnosis, _take, diagnose
 from vit_from_scratch.museum import BlocksInAList, ClassTokenLast, NoPositions, PlainViT
 from vit_from_scratch.vit import ViT
 
@@ -216,6 +216,12 @@ def test_the_model_and_the_random_stream_are_left_alone():
     assert torch.equal(torch.rand(2), wanted) and not model.training
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_labels_of_every_kind_are_read_as_fit_reads_them():
+    images, labels = torch.rand(4, 3, 2, 2), torch.tensor([3, 1, 2, 0])
+    for kind in ((images, labels[:, None]), {"pixel_values": images, "labels": labels}, (images, F.one_hot(labels, 4).double())):
+        assert _take([kind], 4).labels.tolist() == [3, 1, 2, 0]
 
 
 def test_no_images_no_diagnosis():

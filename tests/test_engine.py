@@ -14,6 +14,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import hostile
 import numpy as np
@@ -21,11 +22,13 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from vit_from_scratch import callbacks
+from vit_from_scratch import callbacks, hardware, loaders, train
+from vit_from_scratch.batches import BatchCheck, read_batch
 from vit_from_scratch.checkpoint import Position, RunFolder, load_run, read_checkpoint, read_newest
 from vit_from_scratch.cli import write_predictions
+from vit_from_scratch.config import Config
 from vit_from_scratch.data import SHAPE_CLASSES, ImageData, ImageSet, make_shapes
-from vit_from_scratch.run import Figures, choose_folder, local_settings, with_settings
+from vit_from_scratch.run import Figures, choose_folder, local_settings, make_model, with_settings
 from vit_from_scratch.train import Trainer, evaluate, fit
 from vit_from_scratch.vit import ViT
 
@@ -439,3 +442,94 @@ def test_the_processors_answer_can_be_forced_in_every_process_of_a_test_run(answ
     environment = {**os.environ, "BFLOAT16": answer, "PYTHONPATH": os.pathsep.join([str(OLD.parent / "forced"), str(OLD.parent.parent)])}
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True).stdout.split()
     assert found == (["torch.bfloat16", "True"] if answer == "yes" else ["torch.float32", "False"])
+
+
+class Spread(torch.nn.Module):
+    "Stands for the wrapper that shares gradients between processes"
+
+    def __init__(self, module, device_ids):
+        super().__init__()
+        self.module = module
+
+
+def test_compiled_and_parallel_models_are_shared_between_processes(monkeypatch):
+    monkeypatch.setattr(torch.nn.parallel, "DistributedDataParallel", Spread)
+    plain, cpu = torch.nn.Linear(2, 2), torch.device("cpu")
+    for given in (torch.compile(plain, backend="eager"), torch.nn.DataParallel(plain), plain):
+        assert hardware.wrap(given, hardware.World(), cpu) is given  # alone it stays as it came
+        shared = hardware.wrap(given, hardware.World(0, 2), cpu)
+        assert hasattr(shared, "_orig_mod") == hasattr(given, "_orig_mod")  # compiled again
+        shared = getattr(shared, "_orig_mod", shared)
+        assert type(shared) is Spread and shared.module is plain
+
+
+class Told(torch.Tensor):
+    "Says whether somebody waited for its copy"
+
+    def to(self, device, non_blocking):
+        return non_blocking
+
+
+@pytest.mark.parametrize("kind, waits", [("cuda", False), ("mps", True), ("cpu", True)])
+def test_only_cuda_copies_while_others_work(kind, waits):
+    check = BatchCheck()
+    check.counts = SimpleNamespace(device=torch.device(kind))  # a device that need not be there
+    batch = torch.rand(2, 3, 4, 4).as_subclass(Told), torch.tensor([0, 1]).as_subclass(Told)
+    assert check.take(batch) == (not waits, not waits)
+
+
+def test_shares_in_double_precision_become_floats():
+    assert read_batch((torch.rand(1, 3, 2, 2), torch.tensor([[0.25, 0.75]]).double()))[1].dtype == torch.float32
+
+
+def test_steps_of_other_models_are_not_recorded(monkeypatch):
+    monkeypatch.setattr(train, "record_steps", lambda trainer, step: "recorded")
+    batches = [(torch.rand(4, 3, 16, 16), torch.arange(4))]
+    config = with_settings(Config(), device="cpu", precision="float32", epochs=1)
+    other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 10))
+    assert train.Trainer(other, batches, config=config).recorded is None
+    trainer = train.Trainer(hostile.small_model(), batches, config=config)
+    assert trainer.recorded == "recorded"
+    trainer.finish()
+    assert trainer.recorded is None  # its memory is given back
+
+
+def test_data_for_one_epoch_are_refused_in_a_sentence():
+    source = iter([(torch.rand(4, 3, 16, 16), torch.arange(4))] * 2)
+
+    class Once(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return source
+
+    once = torch.utils.data.DataLoader(Once(), batch_size=None)
+    with pytest.raises(ValueError, match="only once, and were; give fit data that begins anew"):
+        fit(hostile.small_model(), once, epochs=1, device="cpu", precision="float32", progress=False)
+
+
+def test_a_process_without_batches_takes_an_empty_one_of_any_kind():
+    batch = {"pixel_values": torch.rand(4, 3, 2, 2), "labels": torch.arange(4)}
+    (images, labels), = loaders.Share([batch], hardware.World(1, 2))
+    assert images.shape == (0, 3, 2, 2) and labels.shape == (0,)
+
+
+def test_an_old_test_does_not_outlive_a_resume(tmp_path):
+    data, short = hostile.small_data(), dict(SHORT, epochs=1)
+    fit(hostile.small_model(), data, run_dir=tmp_path, **short)
+    assert load_run(tmp_path).history.test is not None
+
+    def stop(trainer):
+        if trainer.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(hostile.small_model(), data, resume=tmp_path, epochs=4, progress=False, callbacks=stop)
+    assert len(load_run(tmp_path).history.rows) == 2 and load_run(tmp_path).history.test is None
+    with pytest.raises(ValueError, match="which='Best': .* 'best'.* 'last'.*choose one"):
+        load_run(tmp_path, "Best")
+
+
+def test_a_pair_of_equal_sides_fits_square_data():
+    data = hostile.small_data()
+    assert make_model(with_settings(Config(), image_size=(16, 16), patch_size=4), data).patch_embed.image_size == (16, 16)
+    with pytest.raises(ValueError, match="does not fit the data, which has image_size=16"):
+        make_model(with_settings(Config(), image_size=(16, 32), patch_size=4), data)

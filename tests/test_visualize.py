@@ -159,3 +159,14 @@ def test_no_augmentation_is_missing(data):
     equal(fields, set(visualize.AUGMENTATION_STEPS))
     pictures = data.test.images[:4]
     close(visualize.augmented(pictures, "crop_padding", 4), visualize.augmented(pictures, "crop_padding", 4))
+
+
+def test_batches_of_every_kind_are_read_as_fit_reads_them(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(visualize, "plot_confusion", lambda counts, classes: drawn.append(counts))
+    monkeypatch.setattr(visualize, "plot_predictions", lambda pixels, shown, truth, classes: drawn.append(truth))
+    model, images, labels = make().eval(), torch.randn(4, 3, 32, 32), torch.tensor([3, 1, 2, 0])
+    for batch in ((images, labels[:, None]), {"pixel_values": images, "labels": labels}):
+        visualize.data_figures(model, [batch])
+        equal(drawn[-2].tolist(), [3, 1, 2, 0])
+        equal(drawn[-1].sum(1).tolist(), [1] * 4 + [0] * 6)

@@ -84,7 +84,7 @@ def _read_labels(labels: Tensor) -> Tensor:
     if whole or labels.ndim != 2 or labels.shape[1] == 1:
         raise ValueError(f"labels are {labels.dtype} of shape {tuple(labels.shape)}; give class numbers (B,) as whole numbers, or shares of the classes (B, K) as floats. "
                          "Several labels per image, and regression, are not what this trains")  # fmt: skip
-    return labels
+    return labels.float()
 
 # %% ../nbs/workshop/batches.ipynb #20c9d5b8
 def check_source(
@@ -147,7 +147,8 @@ class BatchCheck:
         if self.first and images.numel():
             refuse_raw_pixels(images, model)
             self.first = False
-        return tuple(x.to(self.counts.device, non_blocking=True) for x in (images, labels))
+        device = self.counts.device  # MPS may read what is not there yet, if nobody waits
+        return tuple(x.to(device, non_blocking=device.type == "cuda") for x in (images, labels))
 
     def labels_for(self, labels: Tensor, num_classes: int) -> Tensor:
         "The labels, where they fit `num_classes`; what lies outside is counted and made harmless."

@@ -88,6 +88,8 @@ class Checkpoints(Callback):
 
     def on_start(self, trainer: Any) -> None:
         write_safely(self.folder / "config.json", config_json(trainer.config).encode())
+        if trainer.epoch < trainer.epochs:  # an earlier end measured other weights
+            remove_quietly(self.folder / "test.json")
         unkept = trainer.mark is not None and trainer.mark["digest"] is None  # killed before best.pth was there
         if trainer.step == 0 or unkept:
             self.save(trainer, best=unkept)

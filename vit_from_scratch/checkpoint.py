@@ -644,6 +644,8 @@ def load_run(
     which: str = "best",  # in a folder: "best" or "last"
 ) -> Run:
     "Open a run: the model with its weights (the averaged ones, if it kept an average), settings and history."
+    if which not in ("best", "last"):
+        raise ValueError(f"which={which!r}: a run keeps 'best', the weights of its best epoch, and 'last'; choose one of the two")
     path = Path(path).expanduser()
     if path.is_dir():
         path = next((p for p in (path / f"{which}.pth", path / "last.pth") if p.exists()), path / f"{which}.pth")

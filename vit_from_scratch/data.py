@@ -493,8 +493,9 @@ class StreamedSet(ImagePart):
         loader = torch.utils.data.DataLoader(_Decoder(self), batch_sampler=keyed, num_workers=self.num_workers, pin_memory=pin, generator=own)
         empty, batches = torch.empty(0, self.channels, *_sides(self.image_size), dtype=torch.uint8), _from_workers(loader)
         for batch, index in zip(numbers, indices, strict=True):
-            images = next(batches) if len(index) else empty
-            images, labels = images.to(self.device, non_blocking=True), self.labels[index].to(self.device)
+            images, labels = next(batches) if len(index) else empty, self.labels[index]
+            labels = labels.pin_memory() if pin else labels
+            images, labels = (x.to(self.device, non_blocking=pin) for x in (images, labels))
             if self.augment:
                 rest = replace(self.augment, crop_padding=0, random_resized_crop=None, flip=False, randaugment_ops=0)
                 images, labels = rest(images, labels, derive_generator(self.device, self.seed, epoch, batch, self.rank), self.num_classes)
@@ -628,12 +629,14 @@ def _open_files(name: str, root: Path, download: bool) -> tuple[dict[str, Listin
         raise ValueError(f"{name} was not found under {root} ({str(error).splitlines()[0].split('. ')[0]}): {fetch}, or {advice}") from None
 
 # %% ../nbs/workshop/datasets.ipynb #f93ba973
-def _draw_shapes(image_size: int, limit: int | None) -> dict[str, Listing]:
+def _draw_shapes(image_size: int | tuple[int, int], limit: int | None) -> dict[str, Listing]:
     "Three parts with seeds of their own; no more is drawn than `limit` lets through."
-    parts = {}
+    parts, (side, width) = {}, _sides(image_size)
+    if side != width:
+        raise ValueError(f"image_size={side},{width}: shapes are drawn on squares only; give one side, such as image_size={min(side, width)}")
     for seed, (part, num) in enumerate({"train": 30_000, "test": 2_000, "valid": 2_000}.items()):
         num = min(num, limit) if limit and limit > 0 else num  # a bad limit is refused later
-        images, labels, masks = make_shapes(num, image_size, seed)
+        images, labels, masks = make_shapes(num, side, seed)
         parts[part] = Listing(images, labels, masks)
     return parts
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .batches import read_batch
 from .config import Config
 from .data import ImageData, ImageSet, StreamedSet
 from .optim import make_optimizer
@@ -75,7 +76,7 @@ def _take(
     if isinstance(batches, (ImageSet, StreamedSet)):
         batches = batches.with_settings(batch_size=256, shuffle=False, augment=None)
     images, labels = [], []
-    for x, y in batches:
+    for x, y in map(read_batch, batches):
         images.append(x.detach().cpu())
         labels.append((y.argmax(dim=1) if y.ndim == 2 else y).detach().cpu())
         if sum(map(len, labels)) >= limit:

@@ -205,17 +205,19 @@ def plain_model(
 
 
 def wrap(
-    model: nn.Module,
+    model: nn.Module,  # as it was given: plain, compiled or as `DataParallel`
     world: World,
     device: torch.device,
     compiled: bool = False,  # by torch.compile
 ) -> nn.Module:
     "The model as the loop calls it: shared between processes, compiled; names of weights stay those of the model."
-    forward = model
+    forward = plain_model(model)
+    if world.size == 1 and forward is not model:
+        return model
     if world.size > 1:
         ids = [device.index] if device.type == "cuda" else None
-        forward = nn.parallel.DistributedDataParallel(model, device_ids=ids)
-    return torch.compile(forward) if compiled else forward
+        forward = nn.parallel.DistributedDataParallel(forward, device_ids=ids)
+    return torch.compile(forward) if compiled or hasattr(model, "_orig_mod") else forward
 
 
 def agreed_precision(
@@ -356,7 +358,7 @@ def record_steps(
     trainer: Any,
     step: Callable[[Any, list], Tensor],  # from a trainer and its batches to the loss
 ) -> Recorded | None:
-    "The training step as a CUDA graph, where it can be one; rates are then numbers on the device, which a replay reads anew."
+    "The training step as a CUDA graph, where it can be one; rates are then numbers on the device, which a replay reads anew, and nothing else may change."
     t = trainer.config.training
     if not t.compile or trainer.device.type != "cuda" or trainer.world.size > 1 or t.grad_accumulation > 1:
         return None

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['serves_itself', 'own_settings', 'refuse_misplaced', 'gather_settings', 'count_batches', 'refuse_iterator',
-           'digest_of', 'fingerprint', 'fingerprints', 'place', 'Share', 'Feed', 'shrink', 'taking_any_size',
-           'describe_model']
+           'refuse_used_up', 'digest_of', 'fingerprint', 'fingerprints', 'place', 'Share', 'Feed', 'shrink',
+           'taking_any_size', 'describe_model']
 
 # %% ../nbs/workshop/loaders.ipynb #c2747150
 import hashlib
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .augment import Augment
+from .batches import read_batch
 from .config import SETTINGS, Config, find_setting, with_settings
 from .data import DATASETS, ImageData
 from .hardware import World, plain_model, seed_generators
@@ -114,6 +115,18 @@ def refuse_iterator(
     if isinstance(part, Iterator):
         raise ValueError("an iterator can be used for one epoch only; give fit a DataLoader, a list or a data set")
 
+
+def refuse_used_up(
+    batches: Iterator,  # of one epoch
+) -> Iterator:
+    "The same batches; where there are none, what gave them was used up before."
+    batch = None
+    for batch in batches:
+        yield batch
+    if batch is None:
+        raise ValueError("the data gave no batches: they can be gone through only once, and were; give fit data that begins "
+                         "anew each time, such as an IterableDataset whose __iter__ opens its source again, or a list")  # fmt: skip
+
 # %% ../nbs/workshop/loaders.ipynb #1fa45ec1
 def digest_of(
     *values: Any,  # tensors, lists of paths, lists of batches
@@ -201,10 +214,10 @@ class Share:
         for number, batch in enumerate(self.part):
             if number % self.world.size == self.world.rank:
                 yield batch
-            elif self.world.rank > number and isinstance(batch, (list, tuple)):
-                kept = [part[:0] for part in batch]
+            elif self.world.rank > number:
+                kept = batch
         if -1 < number < self.world.rank:  # fewer batches than processes: an empty one joins the count
-            yield kept
+            yield tuple(part[:0] for part in read_batch(kept))
 
 
 class Feed:
@@ -227,7 +240,7 @@ class Feed:
         if hasattr(getattr(self.part, "sampler", None), "set_epoch"):
             self.part.sampler.set_epoch(epoch)
         seed_generators(self.seed, "epoch", epoch, self.rank)
-        return iter(self.part)
+        return iter(self.part) if start else refuse_used_up(iter(self.part))
 
     def before_batch(self, step: int) -> None:
         "Start the random numbers that a loader may draw for its next batch."

@@ -41,7 +41,8 @@ def make_model(
         fact = getattr(data, name)
         if settings[name] is None:
             settings[name] = fact
-        if settings[name] < fact if name == "num_classes" else settings[name] != fact:
+        same = settings[name] == fact or name == "image_size" and sides_of(settings[name]) == sides_of(fact)
+        if settings[name] < fact if name == "num_classes" else not same:
             raise ValueError(f"model.{name}={settings[name]} does not fit the data, which has {name}={fact}; leave it out")
     if config.training.resume_path is not None:  # weights that were started from have had their say
         then = read_newest(Path(config.training.resume_path))[0].arguments or {}
