@@ -105,4 +105,4 @@ def test_a_plain_loader_needs_a_distributed_sampler():
     loader = torch.utils.data.DataLoader([(torch.zeros(3, 4, 4), 0)])
     assert place(loader, Config(), World(), torch.device("cpu"), training=True) is loader
     with pytest.raises(ValueError, match="DistributedSampler"):
-        place(loader, Config(), World(1, 2, 1), torch.device("cpu"), training=True)
+        place(loader, Config(), World(1, 2), torch.device("cpu"), training=True)

@@ -132,6 +132,21 @@ def test_other_refusals_and_precision():
     assert interpret.attention_maps(dark, torch.full((1, 3, 16, 16), 99.0)).isfinite().all()
 
 
+def test_half_precision_and_statistics_as_a_tensor():
+    weights, gradients = torch.rand(2, 3, 1, 2, 4, 4).bfloat16()
+    steps = interpret.relevance_steps(weights, gradients)
+    equal(steps.dtype, torch.float32)
+    close(steps, interpret.relevance_steps(weights.float(), gradients.float()), eps=0.2)
+    model, images = make()
+    model.std = torch.tensor([0.5, 0.25, 0.5])
+    assert interpret.attention_maps(model, images).isfinite().all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_maps_on_a_gpu_meet_masks_on_the_cpu():
+    equal(interpret.mask_share(torch.ones(1, 2, 2, device="cuda"), torch.ones(1, 4, 4) > 0).tolist(), [1.0])
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_model_elsewhere():
     model, images = make()

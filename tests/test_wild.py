@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from vit_from_scratch import cli
 from vit_from_scratch.batches import BatchCheck, loss_sum, weigh_classes
+from vit_from_scratch.callbacks import RateFinder
+from vit_from_scratch.checkpoint import read_checkpoint
 from vit_from_scratch.config import Config, ConfigError, preset, resolve, with_overrides, with_settings
 from vit_from_scratch.data import (
     ImageData,
@@ -25,10 +27,13 @@ from vit_from_scratch.data import (
     read_images,
     split_indices,
 )
-from vit_from_scratch.loaders import shrink
+from vit_from_scratch.estimate import estimate, model_arguments
+from vit_from_scratch.hardware import World
+from vit_from_scratch.loaders import describe_model, shrink
+from vit_from_scratch.page import export_html
 from vit_from_scratch.train import evaluate, fit, predict
-from vit_from_scratch.vit import ViT
-from vit_from_scratch.weights import export_onnx, from_hub, load_weights, to_hub, write_hub_folder
+from vit_from_scratch.vit import ViT, count_multiply_adds
+from vit_from_scratch.weights import export_onnx, from_hub, load_model, load_weights, save_weights, to_hub, write_hub_folder
 
 X, Y = torch.randn(32, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(32) % 3
 QUICK = dict(epochs=1, warmup_epochs=0.1, progress=False, device="cpu", precision="float32")
@@ -958,3 +963,78 @@ def test_a_stream_whose_workers_have_no_guard(tmp_path):
                       f"for batch in load_data('imagefolder', {str(tmp_path / 'p')!r}, image_size=16, in_memory=False).train: pass\n")  # fmt: skip
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
     assert done.returncode == 1 and "if __name__ == '__main__'" in done.stderr.splitlines()[-1] and done.stderr.count("Traceback") == 1
+
+
+def test_the_balance_of_too_few_classes_says_so():
+    outputs = nn.Sequential(nn.Flatten(), nn.Linear(768, 5))  # does not say how many classes it has
+    with pytest.raises(ValueError, match="found images of the classes 0 to 2 only, but the model has 5: give class_weights one number for each"):
+        fit(outputs, loader(), class_weights="balanced", **QUICK)
+
+
+def test_a_finished_run_that_is_resumed_says_that_nothing_was_trained():
+    from vit_from_scratch.checkpoint import History
+
+    rows = [dict(images_per_second=100.0, seconds=10.0, data_seconds=0.0), dict(images_per_second=300.0, seconds=10.0, data_seconds=0.0)]
+    first = [cli.describe_result(History(rows), before).splitlines()[0] for before in (0, 1, 2)]
+    assert first == ["training: 200 images/s", "training: 300 images/s", "nothing was trained: the run had already reached its last epoch"]
+
+
+def test_another_models_own_statistics_are_left_alone():
+    class Own(nn.Module):
+        mean, std = 0.5, None
+
+    model, ours = Own(), tiny()
+    ours.mean = (0.1,) * 3
+    for some in (model, ours):
+        describe_model(some, unequal(4, 4))
+    assert model.mean == 0.5 and len(model.std) == 3 and ours.mean == unequal(4, 4).mean
+
+
+def test_a_model_without_weights_is_evaluated_on_the_cpu():
+    class Constant(nn.Module):
+        def forward(self, images):
+            return torch.tensor([0.0, 1.0, 0.0]).expand(len(images), 3)
+
+    assert evaluate(Constant(), loader()).accuracy == float((Y == 1).float().mean())
+
+
+def test_home_is_understood_in_paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    save_weights(tiny(), "~/kept/m.safetensors")
+    assert (tmp_path / "kept" / "m.safetensors").is_file() and load_model("~/kept/m.safetensors").arguments["depth"] == 1
+    assert export_html(tiny(), torch.zeros(1, 3, 16, 16), "~/p.html", classes=list("abc"), mean=[0.5] * 3, std=[0.5] * 3) == tmp_path / "p.html"
+    fit(tiny(), loader(), run_dir="~/run", tensorboard=False, **QUICK)
+    assert read_checkpoint("~/run").position.epoch == 1 and not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("ask", [lambda file: read_image(file, 8, "stretch"), lambda file: load_data("imagefolder", file.parent, shape="stretch")])
+def test_a_way_to_fit_that_there_is_not_is_refused(ask, tmp_path):
+    pictures(tmp_path, n=1)
+    with pytest.raises(ValueError, match="'stretch': .*'crop', 'squash', 'pad'; choose one of them"):
+        ask(tmp_path / "0.png")
+
+
+def test_the_rate_finder_is_for_one_process():
+    from types import SimpleNamespace
+
+    with pytest.raises(ValueError, match="2 train together: start it without torchrun"):
+        RateFinder().on_start(SimpleNamespace(world=World(0, 2)))
+
+
+def test_small_images_of_a_rectangle_are_counted_as_they_are_shrunk():
+    config = with_settings(Config(), patch_size=8, embed_dim=16, depth=1, num_heads=2, epochs=2, small_sizes=(16,), small_share=0.5)
+    seconds = estimate(config, 10, (32, 64), 3, 3, "cpu", seconds_per_multiply_add=1.0).seconds_per_epoch
+    work = [count_multiply_adds(**model_arguments(config, size, 3, 3)) for size in ((16, 32), (32, 64))]
+    assert shrink(torch.zeros(1, 3, 32, 64), 16, 8).shape[2:] == (16, 32) and seconds == 10 * sum(work) / 2
+
+
+def test_the_playground_takes_rectangles():
+    from vit_from_scratch.explore import HyperparameterPlayground, PlaygroundCosts
+
+    part = ImageSet(torch.zeros(12, 3, 16, 32, dtype=torch.uint8), torch.arange(12) % 3, tuple("abc"), (0.5,) * 3, (0.25,) * 3)
+    data = ImageData("shapes", part, part, part)
+    HyperparameterPlayground(data)
+    settings = dict(patch_size=8, embed_dim=16, depth=1, num_heads=2, mlp_ratio=2.0, dropout=0.0, drop_path=0.0, weight_decay=0.0, augmentation="none", lr=1e-3, batch_size=16, epochs=2)
+    assert PlaygroundCosts(data).config(settings).training.small_sizes == (8,)

@@ -342,6 +342,9 @@ def loss_sum(
     weights: Tensor | None = None,  # `(K,)`, from `weigh_classes`
 ) -> Tensor:  # a number
     "Cross-entropy of a batch, smoothed and weighted as the settings say, added up."
+    if weights is not None and settings.class_weights == "balanced" and len(weights) < logits.shape[1]:
+        raise ValueError(f"class_weights='balanced' found images of the classes 0 to {len(weights) - 1} only, but the model "
+                         f"has {logits.shape[1]}: give class_weights one number for each")  # fmt: skip
     if weights is not None:
         _refuse_count(len(weights), logits.shape[1])
     how = dict(weight=weights, label_smoothing=settings.label_smoothing)

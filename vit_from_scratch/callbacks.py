@@ -56,7 +56,7 @@ class Callback:
 
 
 class FunctionCallback(Callback):
-    "A plain function as a callback: called at every event, which `trainer.event` names."
+    "A plain function as a callback: called at start, step, epoch and end; `trainer.event` says which."
 
     def __init__(self, function: Callable[[Any], None]):
         self.on_start = self.on_step = self.on_epoch = self.on_end = function
@@ -247,6 +247,8 @@ class RateFinder(Callback):
         self.low, self.growth, self.steps, self.losses = low, (high / low) ** (1 / (steps - 1)), steps, []
 
     def on_start(self, trainer: Any) -> None:
+        if trainer.world.size > 1:
+            raise ValueError(f"RateFinder sets the rate in one process, but {trainer.world.size} train together: start it without torchrun")
         peak = trainer.config.optimizer.lr
         trainer.schedule = lambda step: self.low * self.growth**step / peak
 

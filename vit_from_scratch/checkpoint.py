@@ -450,7 +450,8 @@ def read_checkpoint(
     which: str = "last",  # in a folder: "last", "previous" or "best"
 ) -> Checkpoint:
     "Open a checkpoint; whatever is not one is refused, and nothing in it is ever executed."
-    path = Path(path) / f"{which}.pth" if Path(path).is_dir() else Path(path)
+    path = Path(path).expanduser()
+    path = path / f"{which}.pth" if path.is_dir() else path
     if not path.is_file():
         raise ValueError(f"there is no checkpoint {path}")
     try:

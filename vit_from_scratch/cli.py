@@ -144,24 +144,28 @@ def run_training(
     name: str,  # end of its folder's name
 ) -> None:
     "Train, say beforehand what it will cost and afterwards how it went."
+    from vit_from_scratch.checkpoint import read_newest
     from vit_from_scratch.run import Figures, choose_folder, open_training_data, run
 
     data = open_training_data(config)  # before there is a folder: images may lie beside it
     config, folder = choose_folder(config, name)
+    resumed = config.training.resume_path
+    before = len(read_newest(Path(resumed))[0].history.rows) if resumed else 0
     try:
         history = run(config, folder, data, callbacks=Figures(), say=_say)
     except KeyboardInterrupt:
         saved = (folder / "last.pth").is_file()
         _complain(f"stopped and saved; go on with: vit train --set training.resume_path={folder / 'last.pth'}" if saved else "stopped before anything was saved")
         raise typer.Exit(130) from None
-    _say(describe_result(history))
+    _say(describe_result(history, before))
 
 # %% ../nbs/workshop/command_line.ipynb #a6f4708c
 def describe_result(
     history: Any,  # the `History`
+    before: int = 0,  # epochs that were there when the run was resumed
 ) -> str:
     "The table of test metrics, the speed and the folder of a run."
-    rows = history.rows
+    rows = history.rows[before:]
     waited, seconds = (sum(row.get(name) or 0 for row in rows) for name in ("data_seconds", "seconds"))
     images = [row["images_per_second"] for row in rows]
     lines = [f"training: {sum(images) / len(images):,.0f} images/s" if images else "nothing was trained: the run had already reached its last epoch"]
@@ -520,7 +524,7 @@ def show_info(
 
     import torch
 
-    from vit_from_scratch.hardware import cpu_has_amx, free_memory, pick_device, pick_precision
+    from vit_from_scratch.hardware import cpu_has_amx, free_memory, mps_answers, pick_device, pick_precision
     from vit_from_scratch.run import as_bytes
 
     chosen = pick_device(with_settings(Config(), device=device).training.device)
@@ -530,7 +534,7 @@ def show_info(
     typer.echo(f"cpu: {torch.get_num_threads()} threads, {quick[cpu_has_amx()]}")
     for i in range(torch.cuda.device_count()):
         typer.echo(f"cuda:{i}: {torch.cuda.get_device_name(i)}, {quick[torch.cuda.is_bf16_supported(including_emulation=False)]}")
-    typer.echo("mps: available" if torch.backends.mps.is_available() else "mps: not available")
+    typer.echo("mps: available" if torch.backends.mps.is_available() and mps_answers() else "mps: not available")
     free = free_memory(chosen)
     typer.echo(f"a run would use {chosen} in {str(pick_precision('auto', chosen)).removeprefix('torch.')}" + (f", {as_bytes(free)} free" if free else ""))
     if check:

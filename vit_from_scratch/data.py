@@ -379,6 +379,8 @@ def fit_image(
     "An image in another shape: cut, stretched, or whole within black edges."
     from PIL import Image, ImageOps
 
+    if squash not in (False, True, *FITS):
+        raise ValueError(f"squash={squash!r}: an image meets its size by {', '.join(map(repr, FITS))}; choose one of them")
     size = size[::-1]  # PIL's sizes are width, height
     if image.size == size:
         return image
@@ -777,7 +779,7 @@ class ImageData:
         return self.train.std
 
     @property
-    def image_size(self) -> int:
+    def image_size(self) -> int | tuple[int, int]:  # side, or `(H, W)`, in pixels
         return self.train.image_size
 
     @property
@@ -828,6 +830,8 @@ def load_data(
     "Open a data set by name: training, validation and test part, checked and ready to be served."
     if channels not in (None, *MODES):
         raise ValueError(f"channels={channels}: files are read as 1 (grey), 3 (colours) or 4 channels (with opacity); other images come through a loader of your own")
+    if shape not in (None, *FITS):
+        raise ValueError(f"shape={shape!r}: files meet the size by {', '.join(map(repr, FITS))}; choose one of them, or leave it out")
     listings, classes = _open(name, Path(root).expanduser(), download, image_size, limit)
     if group_by is not None:
         listings["train"] = replace(listings["train"], groups=number_groups(listings["train"].items, group_by, Path(root).expanduser()))

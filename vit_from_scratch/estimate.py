@@ -58,7 +58,7 @@ def count_tokens(arguments: dict[str, Any]) -> int:
 # %% ../nbs/workshop/estimates.ipynb #389a6451
 def model_arguments(
     config: Config,
-    image_size: int,  # of the data, used where the configuration leaves it open, as are the next two
+    image_size: int | tuple[int, int],  # of the data, used where the configuration leaves it open, as are the next two
     in_channels: int,
     num_classes: int,
 ) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def measure_speed(
 def estimate(
     config: Config,
     num_images: int,  # of the training part; the processes of `torchrun` share them
-    image_size: int,  # used where the configuration leaves it open, as are the next two
+    image_size: int | tuple[int, int],  # used where the configuration leaves it open, as are the next two
     in_channels: int,
     num_classes: int,
     device: str | torch.device = "auto",
@@ -129,8 +129,10 @@ def estimate(
     precision = pick_precision(config.training.precision, device, block_products(a["embed_dim"], a["mlp_ratio"]))
     if pace is None:
         pace = measure_speed(tuple(sorted(a.items())), config.training.batch_size, device, precision)
-    sides = [small_side(config, epoch) or a["image_size"] for epoch in range(config.training.epochs)]
-    mean_work = sum(count_multiply_adds(**a | {"image_size": side}) for side in sides) / len(sides)
+    sides, p = sides_of(a["image_size"]), a["patch_size"]  # of small images the short side is set, as `shrink` does it
+    short = [small_side(config, epoch) or min(sides) for epoch in range(config.training.epochs)]
+    sizes = [tuple(round(side * small / min(sides) / p) * p for side in sides) for small in short]
+    mean_work = sum(count_multiply_adds(**a | {"image_size": size}) for size in sizes) / len(sizes)
     seconds = pace * mean_work * num_images / int(os.environ.get("WORLD_SIZE", 1))
     needed = memory_needed(config, a, device)
     return Estimate(count_tokens(a), count_parameters(**a), count_multiply_adds(**a), needed, seconds, pace, free_memory(device), str(precision).removeprefix("torch."))

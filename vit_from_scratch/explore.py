@@ -32,7 +32,7 @@ import traitlets
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .config import Config, preset, with_settings
+from .config import Config, preset, sides_of, with_settings
 from .augment import Augment
 from .data import ImageData
 from .interpret import ablate_heads, logit_lens, pos_embed_similarity, record_attention, relevance, rollout
@@ -739,7 +739,7 @@ class PlaygroundCosts:
     def config(self, settings: dict) -> Config:
         "The configuration that the sliders mean; an impossible one is refused."
         facts = {name: getattr(self.data, name) for name in ("image_size", "in_channels", "num_classes")}
-        half, patch_size = self.data.image_size // 2, settings["patch_size"]
+        half, patch_size = min(sides_of(self.data.image_size)) // 2, settings["patch_size"]
         if self.grows and patch_size <= half and half % patch_size == 0:
             facts["small_sizes"] = (half,)
         return with_settings(playground_config(settings, with_settings(self.base, **dict.fromkeys(facts))), **facts)  # not the base's own facts
@@ -771,7 +771,7 @@ class HyperparameterPlayground(ipywidgets.VBox):
         **settings,  # where the sliders start: `depth=2, epochs=1`
     ):
         self.data, self.costs, self.models, self.thread = data, PlaygroundCosts(data, base), [], None
-        sliders = knobs(data.image_size)
+        sliders = knobs(math.gcd(*sides_of(data.image_size)))
         self.places = {name: [value for value, _ in choices] for name, _, choices, _ in sliders}
         self.panel = PlaygroundPanel(kind="playground", title="Hyperparameter playground", knobs=sliders, settings=start_at(settings, self.places), arguments=self.costs.arguments(START))
         self.panel.owner, self.panel.opened = self, None

@@ -123,7 +123,7 @@ def pick_precision(
 ) -> torch.dtype:
     "The number format of the matrix products; weights and sums stay in float32."
     if name == "float16" and device.type != "cuda":
-        raise ValueError(f"precision='float16' needs a CUDA device, not {device.type}; use 'auto' or 'float32'")
+        raise ValueError(f"precision='float16' needs a CUDA device, not {device.type}; use 'float32', or in a new run 'auto'")
     if name == "auto" and device.type == "cuda":
         name = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     elif name == "auto":
@@ -137,7 +137,6 @@ class World:
 
     rank: int = 0
     size: int = 1
-    local_rank: int = 0  # on this machine
 
     def sum(self, x: Tensor) -> Tensor:
         "The sum over all processes."
@@ -189,7 +188,7 @@ def join_world(
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=meeting, rank=rank, world_size=size, timeout=PATIENCE)
     try:
-        yield World(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", 0)))
+        yield World(dist.get_rank(), dist.get_world_size())
     finally:
         if began:
             dist.destroy_process_group()

@@ -60,7 +60,8 @@ def _prepare(model: nn.Module, images: Tensor) -> Tensor:
             f"images are {images.dtype}: normalise them first, "
             "for example with data.train.normalize(images)"
         )
-    brightest = 1.1 / min(getattr(model, "std", None) or [1])  # of a white pixel
+    std = getattr(model, "std", None)
+    brightest = 1.1 / min([1] if std is None else std)  # of a white pixel
     if not torch.isfinite(images).all() or images.abs().max() > max(50, brightest):
         raise ValueError(
             f"images reach {images.abs().max():.0f}, normalised ones stay within a few units: "
@@ -181,7 +182,7 @@ def relevance_steps(
     gradients: Tensor,  # `(L, B, h, T, T)`, of the class's logit
 ) -> Tensor:  # `(L, B, T, T)`: the relevance after each block
     "Positive gradient x attention, added up (Chefer et al. 2021, equations 5, 6)."
-    steps = (weights * gradients).clamp(min=0).mean(dim=2)
+    steps = (weights * gradients).float().clamp(min=0).mean(dim=2)
     result, matrices = torch.eye(weights.shape[-1], device=weights.device), []
     for step in steps:
         result = result + step @ result
@@ -459,7 +460,7 @@ def mask_share(
     masks: Tensor,  # bool `(B, H, W)`, or `(B, M, H, W)` for several objects
 ) -> Tensor:  # `(B,)` or `(B, M)`, between 0 and 1
     "Share of each map's total that lies on a mask."
-    height, width = masks.shape[-2:]
+    masks, (height, width) = masks.to(maps.device), masks.shape[-2:]
     down, across = height // maps.shape[-2], width // maps.shape[-1]
     pixels = maps.clamp(min=0).repeat_interleave(down, -2).repeat_interleave(across, -1)
     total = pixels.sum((-2, -1)).clamp(min=1e-12)

@@ -293,7 +293,8 @@ def describe_model(
     "Let the model carry class names and pixel statistics of its data; outputs beyond the data's classes are named by number."
     own = {name for name, _ in (*model.named_buffers(), *model.named_parameters(), *model.named_children())}
     for name in {"classes", "mean", "std"} - own:
-        if getattr(train, name, None) is not None:
+        free = isinstance(model, ViT) or getattr(model, name, None) is None  # another model may compute with its own
+        if free and getattr(train, name, None) is not None:
             setattr(model, name, getattr(train, name))
     if isinstance(model, ViT) and model.classes is not None:
         model.classes = (*model.classes, *(f"class {k}" for k in range(len(model.classes), model.arguments["num_classes"])))

@@ -313,7 +313,7 @@ def export_html(
     known = {"classes": classes and list(classes), "mean": as_list(mean), "std": as_list(std)}
     data = {"title": title, "hash": True, "tour": True, "images": pack_images(model, images, labels)}
     data |= page_models(model, precision, known, snapshots, other, names)
-    path = Path(path)
+    path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page_html(title, data), encoding="utf-8")
     return path

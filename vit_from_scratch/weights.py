@@ -35,7 +35,8 @@ def save_weights(
 
     state = {name: t.detach().cpu().to(dtype or t.dtype).contiguous() for name, t in model.state_dict().items()}
     facts = {key: getattr(model, key) for key in FACTS}
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    path = Path(path).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, path, metadata={key: json.dumps(_plain(value)) for key, value in facts.items()})
 
 
@@ -237,11 +238,11 @@ def _fit_channels(
         torch.tensor(facts[key] if known else [default] * 3, dtype=torch.float64)
         for key, default in (("mean", 0.0), ("std", 1.0))
     )
-    grey, spread, kernel = mean.mean(), std.mean(), weight.double()
+    grey, spread, kernel = mean.mean(), std.mean(), weight.cpu().double()
     scale, shift = ((values / std).view(3, 1, 1) for values in (spread, grey - mean))
     summed = {
         "weight": (kernel * scale).sum(1, keepdim=True),
-        "bias": state["patch_embed.proj.bias"] + (kernel * shift).sum((1, 2, 3)),
+        "bias": state["patch_embed.proj.bias"].cpu() + (kernel * shift).sum((1, 2, 3)),
     }
     state = state | {
         f"patch_embed.proj.{name}": values.to(weight.dtype)
@@ -305,7 +306,7 @@ def load_model(
     path: str | Path,  # a file that `save_weights` wrote
 ) -> ViT:
     "Build the model that a file describes, with its weights, in float32 and evaluation mode."
-    arguments = _read_file(Path(path))[1].get("arguments")
+    arguments = _read_file(Path(path).expanduser())[1].get("arguments")
     if arguments is None:
         raise ValueError(f"{path} does not say what model it holds: build the ViT yourself and call load_weights(model, path)")
     return load_weights(ViT(**arguments), path).eval()
