@@ -65,7 +65,7 @@ def evaluate(
 # %% ../nbs/07_training.ipynb #d9cf9c3c
 def predict(
     model: nn.Module,
-    batches: Iterable[Any],  # of images and labels; the labels may be any numbers
+    batches: Iterable[Any],  # of images and labels; the labels may be any whole numbers
 ) -> tuple[Tensor, Tensor]:  # probabilities `(M, K)` and labels `(M,)`, on the CPU
     "Class probabilities of every image, in the order of the batches."
     with evaluating(model) as device:
@@ -91,12 +91,12 @@ class Stepper(Recorder):
         self.model = plain_model(model).to(self.device)
         self.config = with_settings(config, precision=agreed_precision(t.precision, self.model, world, self.device))
         self.precision = getattr(torch, self.config.training.precision)
-        self.forward = wrap(self.model, world, self.device, t.compile) if self.model is model else model
+        self.forward = wrap(model, world, self.device, t.compile)
         self.optimizers = make_optimizer(config, self.model, self.precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.average = None if t.ema is None else WeightAverage(self.model, t.ema)
         self.loss_tensor: Tensor | None = None  # of the last step
-        self.recorded = record_steps(self, compute_step)  # the step as a CUDA graph, where it can be one
+        self.recorded = record_steps(self, compute_step) if type(self.model) is ViT else None  # the step as a CUDA graph, where it can be one
         self.check = BatchCheck(self.device)
         self.begin()
 
@@ -275,7 +275,7 @@ class Trainer(Walker):
 
     def finish(self) -> History:
         "Leave the best weights in the model and evaluate the test part once; or stop in good order."
-        self.history.stopped = self.epoch < self.epochs
+        self.history.stopped, self.recorded = self.epoch < self.epochs, None  # a recording holds memory
         if self.history.stopped:
             self.read()
             self.notify("stop")

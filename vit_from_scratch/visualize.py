@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from .augment import Augment
+from .batches import read_batch
 from vit_from_scratch.interpret import (
     attention_distance,
     attention_maps,
@@ -564,7 +565,7 @@ def _answers(model, batches, limit: int) -> tuple[Tensor, Tensor]:
     "Probabilities and labels of the first `limit` images or a few more, on the CPU"
     found = []
     with evaluating(model) as device:
-        for images, labels in batches:
+        for images, labels in map(read_batch, batches):
             if labels.ndim == 2:  # mixed labels: the larger share
                 labels = labels.argmax(dim=1)
             found.append(
@@ -599,7 +600,7 @@ def data_figures(
     classes += [f"class {k}" for k in range(len(classes), count)]
     cells = labels * count + probabilities.argmax(1)
     confusion = torch.bincount(cells, minlength=count**2).view(count, count)
-    images, truth = (part[:24] for part in next(iter(batches)))
+    images, truth = (part[:24] for part in read_batch(next(iter(batches))))
     known = hasattr(batches, "denormalize")
     pixels = batches.denormalize(images).clamp(0, 1) if known else images
     shown, truth = _answers(model, [(images, truth)], 24)
@@ -643,7 +644,8 @@ def run_figures(
     if data is not None:
         figures |= data_figures(progress.model, data)
         if isinstance(progress.model, ViT):
-            figures |= model_figures(progress.model, next(iter(_part(data)))[0])
+            images, _ = read_batch(next(iter(_part(data))))
+            figures |= model_figures(progress.model, images)
     folder = None if progress.run_dir is None else Path(progress.run_dir) / "figures"
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -198,7 +198,7 @@ def evaluating(
     model.eval()
     try:
         with torch.no_grad():
-            yield next(model.parameters()).device
+            yield next((p.device for p in model.parameters()), torch.device("cpu"))
     finally:
         for module, mode in modes:
             module.training = mode
