@@ -142,11 +142,10 @@ def compute_step(
     for number, (images, labels) in enumerate(batches, start=1):
         alone = number == len(batches) or world.size == 1
         with nullcontext() if alone else trainer.forward.no_sync():
-            # 1 how wrong?
             with torch.autocast(device.type, precision, enabled=precision != torch.float32):
                 logits = logits_of(trainer.forward(images), len(images))
             labels = trainer.check.labels_for(labels, logits.shape[1])
-            loss = loss_sum(logits.float(), labels, trainer.config.loss, trainer.class_weights) / total
+            loss = loss_sum(logits.float(), labels, trainer.config.loss, trainer.class_weights) / total  # 1 how wrong?
             trainer.scaler.scale(loss * world.size).backward()  # 2 which way is better?
         step_loss += loss.detach()  # 5 write it down
         truth = labels.argmax(dim=1) if labels.ndim == 2 else labels
