@@ -69,6 +69,16 @@ class _Sample:
     classes: int | None  # how many the data set names
 
 
+def _read(batch) -> tuple[Tensor, Tensor]:
+    "Images and labels as `fit` reads them; a pair that it refuses is looked at as it is"
+    try:
+        return read_batch(batch)
+    except ValueError:
+        if not isinstance(batch, (tuple, list)):
+            raise
+        return batch
+
+
 def _take(
     batches: Iterable,  # an `ImageSet`, or any iterable of `(images, labels)`
     limit: int,  # images at most
@@ -76,7 +86,7 @@ def _take(
     if isinstance(batches, (ImageSet, StreamedSet)):
         batches = batches.with_settings(batch_size=256, shuffle=False, augment=None)
     images, labels = [], []
-    for x, y in map(read_batch, batches):
+    for x, y in map(_read, batches):
         images.append(x.detach().cpu())
         labels.append((y.argmax(dim=1) if y.ndim == 2 else y).detach().cpu())
         if sum(map(len, labels)) >= limit:
