@@ -212,7 +212,7 @@ def _first_mismatch(wanted: dict[str, Tensor], given: dict[str, Tensor]) -> str 
         return "x".join(map(str, tensor.shape))
 
     for name, tensor in wanted.items():
-        advice = ": pass new_head=True (on the command line --set model.init_new_head=true) to keep this model's fresh head" if name.startswith("head.") else ""
+        advice = ": pass new_head=True (on the command line --set model.init_new_head=true) to keep this model's fresh head, and the class token that it reads" if name.startswith(("head.", "cls_token")) else ""
         if name not in given:
             return f"{name} ({show(tensor)}) is in this model and not in the source{advice}"
         if given[name].shape != tensor.shape:
@@ -276,7 +276,7 @@ def _grid_of(theirs: nn.Module | None, facts: dict) -> tuple[int, int] | None:
 def load_weights(
     model: ViT,  # changed in place, and only if everything fits
     source: Mapping[str, Tensor] | str | Path,  # a state dict, a file, a run folder, a shipped model, or "timm:NAME", "torchvision:NAME", "hf:NAME" (pretrained, downloaded)
-    new_head: bool = False,  # keep this model's own head: for other classes
+    new_head: bool = False,  # keep this model's own head, and the class token that it reads where the source has none: for other classes, another readout
     resize: bool = False,  # interpolate the positions to this model's grid: for another resolution
     grid: tuple[int, int] | None = None,  # patches down and across of the source, where a bare state dict leaves it open
 ) -> ViT:  # the same model
@@ -291,10 +291,12 @@ def load_weights(
     if theirs is not None and "head.weight" in given:
         _check_same_function(model, theirs, given, facts, source)
     given, facts = _fit_channels(model, given, facts)
+    cls_row = "cls_token" in given and "reg_token" not in given
     if new_head:
-        given = {k: v for k, v in given.items() if not k.startswith(("head.", "pooler."))} | {k: v for k, v in wanted.items() if k.startswith("head.")}
+        fresh = ("head.",) if "cls_token" in given else ("head.", "cls_token")
+        given = {k: v for k, v in given.items() if not k.startswith(("head.", "pooler."))} | {k: v for k, v in wanted.items() if k.startswith(fresh)}
     if {"pos_embed"} <= given.keys() & wanted.keys() and given["pos_embed"].shape[2] == wanted["pos_embed"].shape[2]:
-        given["pos_embed"] = _positions_for(model, given["pos_embed"], resize, grid, "cls_token" in given and "reg_token" not in given)
+        given["pos_embed"] = _positions_for(model, given["pos_embed"], resize, grid, cls_row)
     if mismatch := _first_mismatch(wanted, given):
         raise ValueError(mismatch)
     model.load_state_dict(given)
