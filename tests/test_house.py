@@ -38,7 +38,7 @@ MAY_IMPORT = {  # module: those that it may import, and with them all that these
     "visualize": ("interpret", "batches", "data", "vit"),
     "page": ("vit", "interpret"),
     "doctor": ("train", "data", "vit"),
-    "museum": ("train",),
+    "museum": ("train", "exercise"),
     "run": ("page", "doctor", "visualize", "estimate", "train"),
     "speedrun": ("run",),
     "explore": ("run",),

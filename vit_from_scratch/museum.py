@@ -11,7 +11,6 @@ __all__ = ['EXHIBITS', 'NO_ANSWER', 'PlainAttention', 'PlainBlock', 'PlainViT', 
 # %% ../nbs/workshop/museum.ipynb #7892ecb9
 import ast
 import difflib
-import dis
 import html
 import inspect
 import textwrap
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 
 from .attention import MultiHeadAttention, attend
 from .encoder import EncoderBlock, Mlp
+from .exercise import NOT_YET, is_stub
 from .patch_embedding import PatchEmbedding, resize_pos_embed
 from .vit import ViT
 
@@ -338,15 +338,6 @@ NO_ANSWER = (
     "end with `return` and True or False, or let an `assert` fail"
 )
 
-
-def _is_empty(f: Callable) -> bool:
-    "Whether nothing was written: the body is `...`, `pass` or a docstring."
-    code = getattr(inspect.unwrap(f), "__code__", None)
-    if code is None:
-        return False
-    idle = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
-    return {step.opname for step in dis.get_instructions(code)} <= idle
-
 # %% ../nbs/workshop/museum.ipynb #b7a2822d
 def check_test(
     exhibit: str,  # its name, one of `EXHIBITS`
@@ -357,7 +348,7 @@ def check_test(
         return f"✗ a function is needed, this is {type(test).__name__}"
     fair, shown, hidden = score_test(exhibit, test).values()
     if _first(fair | shown | hidden, lambda v: v is not None) is None:
-        return "not attempted yet" if _is_empty(test) else NO_ANSWER
+        return NOT_YET if is_stub(test) else NO_ANSWER
     if broken := _first(fair, lambda v: isinstance(v, str)):
         return f"✗ the test stumbles over a sound thing ({broken[0]}): {broken[1]}"
     if accused := _first(fair, lambda v: v is False):

@@ -10,7 +10,7 @@ __all__ = ['STYLE', 'AUGMENTATION_STEPS', 'overlay', 'plot_cls_attention', 'plot
 
 # %% ../nbs/09_visualization.ipynb #85de6427
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from io import BytesIO
 from pathlib import Path
@@ -633,23 +633,29 @@ def model_figures(
     return figures
 
 # %% ../nbs/09_visualization.ipynb #80c741b5
+def _groups(progress) -> Iterator[dict[str, Figure]]:
+    "The figures of a run, a group after the other, each drawn when it is asked for"
+    if progress.history.rows:
+        yield {"history": plot_history(progress.history)}
+    data = progress.data if progress.valid is None else progress.valid
+    if data is not None:
+        yield data_figures(progress.model, data)
+        if isinstance(progress.model, ViT):
+            images, _ = read_batch(next(iter(_part(data))))
+            yield model_figures(progress.model, images)
+
+
 def run_figures(
     progress,  # what `fit` passes to a callback
 ) -> None:
     "Callback of `fit`: at the end, figures to `figures/` and TensorBoard."
     if progress.event != "end":
         return
-    figures = {"history": plot_history(progress.history)} if progress.history.rows else {}
-    data = progress.data if progress.valid is None else progress.valid
-    if data is not None:
-        figures |= data_figures(progress.model, data)
-        if isinstance(progress.model, ViT):
-            images, _ = read_batch(next(iter(_part(data))))
-            figures |= model_figures(progress.model, images)
     folder = None if progress.run_dir is None else Path(progress.run_dir) / "figures"
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
+    # a group is kept before the next is begun
+    for name, figure in ((n, f) for group in _groups(progress) for n, f in group.items()):
         picture = BytesIO()  # drawn once, used twice
         figure.savefig(picture, format="png", dpi=100)
         if folder is not None:
