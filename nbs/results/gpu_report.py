@@ -188,6 +188,10 @@ def plan(rehearse, root, out):
     jobs = [("tests", "tests of the GPU", "tests", dict(device=device, rehearse=rehearse))]
     jobs += [("speed", f"training, {mode}", "training", dict(preset="cifar10-gpu", device=device, mode=mode, **steps, **tiny))
              for mode in ("recorded", "compiled, not recorded", "eager")]  # fmt: skip
+    # where the time of a step goes: what it saves to leave a part out
+    plain = dict(crop_padding=0, flip=False, randaugment_ops=0, erasing=0.0, mixup=0.0, cutmix=0.0)
+    jobs += [("speed", f"training, recorded, {name}", "training", dict(preset="cifar10-gpu", device=device, mode="recorded", **steps, **(tiny | change)))
+             for name, change in (("without augmentation", plain), ("AdamW alone", {"algorithm": "adamw"}), ("twice the batch", {"batch_size": 32 if rehearse else 1024}))]  # fmt: skip
     jobs += [("speed", "launches and waits", "waits", dict(preset="cifar10-gpu", device=device, **tiny, **({} if rehearse else {"compile": False})))]
     jobs += [("cifar10", "cifar10, seed 0", "run", dict(name="cifar10", seeds=[0], ship=True, **common))]
     for part, compiled in (("peers", False), ("compiled-peers", True)):
