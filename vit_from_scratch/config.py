@@ -492,6 +492,11 @@ PRESETS = {
         "CIFAR-10 from scratch with a full budget, for one CUDA GPU",
         "test accuracy 0.9461 with seed 0, 207 s of training and validation on one NVIDIA H100 (PyTorch 2.11, 2026-11-26)",
         _small | _gpu | dict(name="cifar10", valid_fraction=0.02, flip=True)),
+    "cifar10-token": Preset(
+        "A class token for the weights of cifar10-gpu: they are trained on for 22 epochs, on a CPU",
+        "not measured yet",
+        _small | _gpu | dict(name="cifar10", valid_fraction=0.02, flip=True, pool="cls", patch_init_std=0.02, init_from="cifar10-gpu", muon_lr=1.5e-3, lr=5e-4,
+                             warmup_epochs=1.0, batch_size=128, epochs=22, compile=False)),
     "cifar100-gpu": Preset(
         "CIFAR-100 with the recipe of cifar10-gpu, in 200 epochs", "not measured yet",
         _small | _gpu | dict(name="cifar100", valid_fraction=0.02, flip=True, epochs=200)),

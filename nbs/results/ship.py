@@ -1,10 +1,10 @@
 """Turn a finished run into what comes with the package: weights in float16, their card, and a sheet of sample test images.
 
-    python nbs/results/ship.py runs/RUN cifar10 --hardware "two cores of …"
+    python nbs/results/ship.py runs/RUN cifar10 --preset cifar10-token --hardware "two cores of …"
 
 The float16 weights are evaluated again on the whole test part, and the card says what they reach beside the run itself.
-A run whose settings are not those of the preset of its name is refused: the command on its card would not repeat it.
-The run's settings and figures are copied to nbs/results/NAME/, where the notebook of the results reads them.
+A run whose settings are not those of the preset is refused: the command on its card would not repeat it.
+The run's settings and figures are copied to nbs/results/PRESET/, where the notebook of the results reads them.
 """
 
 import argparse
@@ -41,14 +41,14 @@ def write_samples(name, test, per_class):
     (PACKAGE / "samples" / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
-def find_command(name, config, processes):
+def find_command(name, recipe, config, processes):
     "The command that repeats the run: a preset, whose batch is divided among the processes."
     ours = portable(name, config)
-    theirs = with_settings(preset(name), root=f"data/{name}", in_channels=ours.model.in_channels, num_classes=ours.model.num_classes)  # the data fill these in
+    theirs = with_settings(preset(recipe), root=f"data/{name}", in_channels=ours.model.in_channels, num_classes=ours.model.num_classes)  # the data fill these in
     whole = with_settings(ours, batch_size=ours.training.batch_size * processes)
     if found := differences(theirs, whole):
-        raise SystemExit(f"this run is not preset {name} in {processes} processes; of preset and run differ: {found}")
-    settings = f"train --preset {name} --set dataset.root=data/{name}"
+        raise SystemExit(f"this run is not preset {recipe} in {processes} processes; of preset and run differ: {found}")
+    settings = f"train --preset {recipe} --set dataset.root=data/{name}"
     if processes == 1:
         return f"vit {settings}"
     return (f"OMP_NUM_THREADS=1 torchrun --nproc-per-node {processes} -m vit_from_scratch.cli {settings} \\\n"
@@ -63,9 +63,10 @@ def portable(name, config):
 def write_card(name, run, facts, command):
     "What the weights are, what made them, what they reach and what they are not for."
     c, test = run.config, run.history.test
+    began = f"Trained from the weights of the shipped model `{c.model.init_from}`" if c.model.init_from else "Trained from scratch"
     lines = [
         f"# {name}: a ViT with {facts['parameters']:,} parameters", "",
-        f"Trained from scratch on the training part of {name} ({facts['train_images']:,} images; {facts['valid_images']:,} more chose the epoch), by", "",
+        f"{began} on the training part of {name} ({facts['train_images']:,} images; {facts['valid_images']:,} more chose the epoch), by", "",
         f"    {command}", "",
         f"with the settings in `{name}.json`, seed {c.training.seed}, in {facts['epochs']} epochs and {facts['minutes']:.0f} minutes of training and",
         f"validation on {facts['hardware']}, {facts['date']}. It is one run; how far another seed would be off is not known.", "",
@@ -83,14 +84,15 @@ def write_card(name, run, facts, command):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("name", choices=SOURCES)
+    parser.add_argument("name", choices=SOURCES, help="of the data set, and of the model that comes with the package")
+    parser.add_argument("--preset", help="that made the run; without it, the one of that name")
     parser.add_argument("--hardware", required=True)
     parser.add_argument("--paused", action="append", default=[], metavar="EPOCH:MINUTES", help="time the process was halted in that epoch, which its own clock counted")
     parser.add_argument("--processes", type=int, default=1, help="how many processes of torchrun made it")
     parser.add_argument("--per-class", type=int, default=10)
     given = parser.parse_args()
-    run, name = load_run(given.run), given.name
-    command = find_command(name, run.config, given.processes)
+    run, name, recipe = load_run(given.run), given.name, given.preset or given.name
+    command = find_command(name, recipe, run.config, given.processes)
     paused = {int(epoch): float(minutes) for epoch, minutes in (text.split(":") for text in given.paused)}
     data = load_data(**run.config.dataset.model_dump())
     test = data.test
@@ -98,7 +100,7 @@ def main():
     write_samples(name, test, given.per_class)
     shipped, samples = ViT.from_shipped(name), load_samples(name)
     facts = {
-        "hardware": given.hardware, "processes": given.processes, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d", time.localtime((given.run / "test.json").stat().st_mtime)),
+        "preset": recipe, "hardware": given.hardware, "processes": given.processes, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d", time.localtime((given.run / "test.json").stat().st_mtime)),
         "epochs": len(run.history.rows), "minutes": sum(row["seconds"] for row in run.history.rows) / 60 - sum(paused.values()), "paused": paused,
         "parameters": sum(p.numel() for p in shipped.parameters()), "run_accuracy": run.history.test.accuracy,
         "shipped_accuracy": evaluate(shipped, test).accuracy, "samples_accuracy": evaluate(shipped, samples).accuracy,
@@ -108,9 +110,9 @@ def main():
         raise SystemExit(f"float16 changes the test accuracy from {facts['run_accuracy']:.2%} to {facts['shipped_accuracy']:.2%}; do not ship these weights")
     (PACKAGE / "weights" / f"{name}.json").write_text(json.dumps({"results": facts, "config": json.loads(config_json(portable(name, run.config)))}, indent=1) + "\n")
     write_card(name, run, facts, command)
-    (HERE / name).mkdir(exist_ok=True)
+    (HERE / recipe).mkdir(exist_ok=True)
     for file in ("config.json", "metrics.csv", "test.json"):
-        shutil.copy(given.run / file, HERE / name / file)
+        shutil.copy(given.run / file, HERE / recipe / file)
     print(json.dumps(facts, indent=1))
 
 
