@@ -654,7 +654,7 @@ def test_the_front_door_opens_on_a_right_answer_and_ends_in_a_puzzle(visit, tmp_
     for name, text in {"explore": front.explore_page(size), "training": front.training_page()}.items():
         (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
     model, samples = unpack_model(pack_model(ViT.from_shipped(front.MODEL), "int8")), load_samples(front.MODEL)
-    first, puzzle = front.choose_pictures(model, samples)
+    first, puzzle = front.surest(model, samples), front.PUZZLE
     page = visit(tmp_path / "explore.html")
     assert close(answers(page), as_shown(model, logits_of(model, samples.images[first])))
     assert "The picture's label agrees." in page.locator(".vfs-verdict").inner_text()
@@ -668,30 +668,30 @@ def test_the_front_door_opens_on_a_right_answer_and_ends_in_a_puzzle(visit, tmp_
 
 
 def the_puzzle_is_solved_by_acting(page, front, model, image) -> None:
-    "Each explanation has a test; what the page prints is PyTorch's, and only hiding the cat's head takes the wrong answer away."
-    grey, bird, elsewhere = [round(255 * m) for m in model.mean], model.classes.index("bird"), [n for n in range(64) if n not in front.HEAD]
+    "Each explanation has a test; what the page prints is PyTorch's, and only hiding one ear takes the wrong answer away."
+    grey, airplane, elsewhere = [round(255 * m) for m in model.mean], model.classes.index("airplane"), [n for n in range(64) if n not in front.EAR]
 
     def share(hidden) -> tuple[str, float]:
         p = logits_of(model, hidden_patches(image, 4, list(hidden), grey)).softmax(0)
-        return model.classes[int(p.argmax())], p[bird].item()
+        return model.classes[int(p.argmax())], p[airplane].item()
 
     whole = share([])[1]
-    for act, hidden, stays in (("Hide the sky", front.SKY, True), ("Hide the cat's head", front.HEAD, False), ("Hide 18 other patches", None, True), ("Show only the cat's head", elsewhere, False)):
+    for act, hidden, stays in (("Hide the sky", front.SKY, True), ("Hide that ear", front.EAR, False), ("Hide 5 other patches", None, True), ("Hide everything", range(64), True)):
         page.get_by_role("button", name=act, exact=True).click()
         settled(page)
         shown = [int(n) for n in re.search(r"hidden=([\d_]+)", page.evaluate("location.hash"))[1].split("_")]
         says, p = share(shown)
         assert hidden is None or shown == sorted(hidden)
-        assert (says == "bird") == stays and len(shown) == len(hidden or front.HEAD)
+        assert (says == "airplane") == stays and len(shown) == len(hidden or front.EAR)
         row = page.locator(".vfs-tests li", has_text=act).locator("b").inner_text()
-        assert row == f"bird {100 * whole:.1f} % → {100 * p:.1f} %: {'still bird' if stays else f'it says {says}'}"
+        assert row == f"airplane {100 * whole:.1f} % → {100 * p:.1f} %: {'still airplane' if stays else f'it says {says}'}"
     draw = random.Random(0)  # whatever the page's own draw hides, the answer stays
-    assert all(share(draw.sample(elsewhere, 18))[0] == "bird" for _ in range(50))
-    assert "only “Hide the cat's head” takes “bird” away" in page.locator(".vfs-tour-bar").inner_text()
+    assert all(share(draw.sample(elsewhere, 5))[0] == "airplane" for _ in range(50))
+    assert "only “Hide that ear” takes “airplane” away" in page.locator(".vfs-tour-bar").inner_text()
     lens = logit_lens(model, normalised(model, image))[:, 0, 0].softmax(-1)
-    leads = next(b for b in range(8) if all(int(p.argmax()) == bird for p in lens[b + 1 :]))
+    leads = next(b for b in range(8) if all(int(p.argmax()) == airplane for p in lens[b + 1 :]))
     told = page.locator(".vfs-conclusion").inner_text()
-    assert f"“bird” leads from block {leads} on" in told and f"never gets more than {100 * lens[:, model.classes.index('cat')].max():.1f} %" in told
+    assert f"“airplane” leads from block {leads} on" in told and f"never gets more than {100 * lens[:, model.classes.index('cat')].max():.1f} %" in told
 
 
 def load_recorded() -> Snapshots:

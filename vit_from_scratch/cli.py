@@ -292,8 +292,8 @@ def open_part(
 def preset_of(
     name: str,  # name of a shipped model
 ) -> Config:
-    "The settings a shipped model was trained with: those of the preset of its name."
-    return preset(name if name in PRESETS else "shapes")
+    "The settings that say what a shipped model was trained on: the preset of its name, or of the name's first word."
+    return preset(name if name in PRESETS else name.partition("-")[0])
 
 # %% ../nbs/workshop/command_line.ipynb #660a2004
 @app.command("predict")
@@ -482,7 +482,7 @@ def unseen_pictures(
 
     if config is None:
         with contextlib.suppress(ValueError):  # not every shipped model has samples
-            samples = load_samples(run)
+            samples = load_samples(preset_of(run).dataset.name)
             return samples.images, samples.labels
     part = open_part(config or preset_of(run), "valid", classes)
     if not hasattr(part, "images"):

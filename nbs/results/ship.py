@@ -44,7 +44,8 @@ def write_samples(name, test, per_class):
 def find_command(name, recipe, config, processes):
     "The command that repeats the run: a preset, whose batch is divided among the processes."
     ours = portable(name, config)
-    theirs = with_settings(preset(recipe), root=f"data/{name}", in_channels=ours.model.in_channels, num_classes=ours.model.num_classes)  # the data fill these in
+    theirs = with_settings(preset(recipe), root=f"data/{name}", in_channels=ours.model.in_channels, num_classes=ours.model.num_classes,
+                           precision=ours.training.precision)  # the data and the machine fill these in
     whole = with_settings(ours, batch_size=ours.training.batch_size * processes)
     if found := differences(theirs, whole):
         raise SystemExit(f"this run is not preset {recipe} in {processes} processes; of preset and run differ: {found}")
@@ -111,7 +112,8 @@ def main():
     (PACKAGE / "weights" / f"{name}.json").write_text(json.dumps({"results": facts, "config": json.loads(config_json(portable(name, run.config)))}, indent=1) + "\n")
     write_card(name, run, facts, command)
     (HERE / recipe).mkdir(exist_ok=True)
-    for file in ("config.json", "metrics.csv", "test.json"):
+    (HERE / recipe / "config.json").write_text(config_json(portable(name, run.config)) + "\n")
+    for file in ("metrics.csv", "test.json"):
         shutil.copy(given.run / file, HERE / recipe / file)
     print(json.dumps(facts, indent=1))
 
