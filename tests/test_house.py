@@ -33,7 +33,7 @@ MAY_IMPORT = {  # module: those that it may import, and with them all that these
     "loaders": ("batches", "data", "augment", "config", "hardware", "vit"),
     "callbacks": ("checkpoint", "loaders", "config"),
     "train": ("optim", "hardware", "checkpoint", "callbacks", "loaders", "data", "batches", "config", "augment", "vit"),
-    "estimate": ("vit", "hardware", "config", "optim"),
+    "estimate": ("vit", "hardware", "config", "optim", "loaders"),
     "interpret": ("attention", "vit"),
     "visualize": ("interpret", "batches", "data", "vit"),
     "page": ("vit", "interpret"),

@@ -18,6 +18,7 @@ import torch
 from .attention import use_fused
 from .config import Config, sides_of
 from .hardware import block_products, free_memory, pick_device, pick_precision
+from .loaders import shrunk_size
 from .optim import small_side
 from .vit import ViT, count_multiply_adds, count_parameters
 
@@ -129,9 +130,7 @@ def estimate(
     precision = pick_precision(config.training.precision, device, block_products(a["embed_dim"], a["mlp_ratio"]))
     if pace is None:
         pace = measure_speed(tuple(sorted(a.items())), config.training.batch_size, device, precision)
-    sides, p = sides_of(a["image_size"]), a["patch_size"]  # of small images the short side is set, as `shrink` does it
-    short = [small_side(config, epoch) or min(sides) for epoch in range(config.training.epochs)]
-    sizes = [tuple(round(side * small / min(sides) / p) * p for side in sides) for small in short]
+    sizes = [shrunk_size(sides_of(a["image_size"]), small_side(config, epoch), a["patch_size"]) for epoch in range(config.training.epochs)]
     mean_work = sum(count_multiply_adds(**a | {"image_size": size}) for size in sizes) / len(sizes)
     seconds = pace * mean_work * num_images / int(os.environ.get("WORLD_SIZE", 1))
     needed = memory_needed(config, a, device)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['serves_itself', 'own_settings', 'refuse_misplaced', 'gather_settings', 'count_batches', 'refuse_iterator',
-           'refuse_used_up', 'digest_of', 'fingerprint', 'fingerprints', 'place', 'Share', 'Feed', 'shrink',
-           'taking_any_size', 'describe_model']
+           'refuse_used_up', 'digest_of', 'fingerprint', 'fingerprints', 'place', 'Share', 'Feed', 'shrunk_size',
+           'shrink', 'taking_any_size', 'describe_model']
 
 # %% ../nbs/workshop/loaders.ipynb #c2747150
 import hashlib
@@ -255,6 +255,17 @@ class Feed:
             self.part.load_state_dict(state)
 
 # %% ../nbs/workshop/loaders.ipynb #bf5d4b32
+def shrunk_size(
+    size: tuple[int, int],  # height and width of the images
+    side: int | None,  # in pixels; None: nothing happens
+    patch_size: int = 1,  # of the model: both sides stay whole patches
+) -> tuple[int, int]:  # the short side as wanted, the other in proportion, to whole patches
+    "Height and width after `shrink`."
+    if side is None:
+        return size
+    return tuple(round(long * side / min(size) / patch_size) * patch_size for long in size)
+
+
 def shrink(
     images: Tensor,  # `(B, C, H, W)`
     side: int | None,  # in pixels; None: nothing happens
@@ -263,9 +274,7 @@ def shrink(
     "Images at another size, neighbours averaged."
     if side is None:
         return images
-    height, width = images.shape[-2:]
-    size = [round(long * side / min(height, width) / patch_size) * patch_size for long in (height, width)]
-    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(images, size=shrunk_size(images.shape[-2:], side, patch_size), mode="bilinear", antialias=True, align_corners=False)
 
 
 @contextmanager
