@@ -319,14 +319,16 @@ class Recorded:
         function: Callable[..., Any],  # from tensors to tensors; may change others in place, must not wait for the device
         generator: torch.Generator | None = None,  # that the function draws from, beside PyTorch's own
         warm_up: int = 3,  # ordinary calls before a recording, for each shape of the arguments
+        most: int = 16,  # shapes that are recorded, for every recording holds memory; further ones go on as ordinary calls
     ):
-        self.function, self.generator, self.warm_up = function, generator, warm_up
+        self.function, self.generator, self.warm_up, self.most = function, generator, warm_up, most
         self.calls, self.graphs = Counter(), {}
 
     def __call__(self, *tensors: Tensor) -> Any:
         key = tuple((t.shape, t.dtype) for t in tensors)
         self.calls[key] += 1
-        if self.calls[key] <= self.warm_up:
+        full = key not in self.graphs and len(self.graphs) >= self.most
+        if self.calls[key] <= self.warm_up or full:
             return self.function(*tensors)
         if key not in self.graphs:
             self.graphs[key] = self._record(*tensors)
