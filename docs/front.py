@@ -40,7 +40,7 @@ def surest(model, samples) -> int:
 
 # A wrong answer that a reader can take apart: a cat's head before the sky, chosen by hand. Patches by eye, numbered row by row.
 PUZZLE = 30
-EAR = (6, 13, 14, 15, 22)
+EAR = (6, 13, 14, 22)
 SKY = (1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 15, 17, 25, 26, 34)
 
 
@@ -51,13 +51,13 @@ def puzzle_of(model, samples) -> dict:
     elsewhere = [n for n in patches if n not in EAR]
     tests = [
         {"belief": "The sky: airplanes fly, so blue around something means airplane.", "act": "Hide the sky", "hidden": SKY, "because": "So the blue around the cat's head decides."},
-        {"belief": "The ear on the right: dark and pointed before the sky, like a tail fin.", "act": "Hide that ear", "hidden": EAR,
-         "because": "So one ear carries the mistake: what the model finds there speaks for airplane. (That it takes it for a tail fin stays a guess.)"},
+        {"belief": "The ear on the right: dark and pointed against the sky, like a tail fin.", "act": "Hide that ear", "hidden": EAR,
+         "because": "So the word airplane hangs on one ear: without it the model says bird, and still not cat. (That it takes the ear for a tail fin stays a guess.)"},
         {"belief": "No place in particular: hide enough anywhere, and it changes its mind.", "act": f"Hide {len(EAR)} other patches", "from": elsewhere, "number": len(EAR),
          "because": "So any loss of that size would do."},
     ]  # fmt: skip
     more = {"question": "And if nothing is left to see?", "act": "Hide everything", "hidden": list(patches),
-            "because": "And an empty grey picture is an airplane to it, too: hiding is itself something to see, so a test needs another beside it."}  # fmt: skip
+            "because": "An empty grey picture is an airplane to it, too. So grey speaks for airplane: the test of the sky is worth less than it looked, and that of the ear more."}  # fmt: skip
     says = int(model(samples.normalize(samples.images[PUZZLE : PUZZLE + 1])).argmax())
     return {"image": PUZZLE, "says": says, "label": int(samples.labels[PUZZLE]), "tests": tests, "more": more}
 

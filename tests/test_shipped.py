@@ -11,6 +11,7 @@ from vit_from_scratch.config import Config
 from vit_from_scratch.data import load_samples
 from vit_from_scratch.train import evaluate
 from vit_from_scratch.vit import ViT
+from vit_from_scratch.weights import load_weights
 
 WEIGHTS = files("vit_from_scratch") / "weights"
 
@@ -37,8 +38,8 @@ def test_weights_are_small_and_their_settings_open_again(name, card):
     assert len((WEIGHTS / f"{name}.safetensors").read_bytes()) <= 4e6
     config, arguments = Config(**card["config"]), ViT.from_shipped(name).arguments
     assert config.training.epochs == card["results"]["epochs"]
-    for name in ("patch_size", "embed_dim", "depth", "num_heads", "pool"):
-        assert getattr(config.model, name) == arguments[name]
+    for setting in ("patch_size", "embed_dim", "depth", "num_heads", "pool"):
+        assert getattr(config.model, setting) == arguments[setting]
 
 
 def test_the_card_states_the_figures(name, card):
@@ -54,3 +55,10 @@ def test_every_shipped_model_knows_its_data():
     for name in names:
         pictures, labels = unseen_pictures(name, None, ViT.from_shipped(name).classes, number=20)
         assert len(pictures) == len(labels) == (100 if name.startswith("cifar10") else 20)
+
+
+def test_advice_that_would_not_help_is_not_given():
+    narrow = ViT(**{**ViT.from_shipped("cifar10").arguments, "embed_dim": 64})
+    for new_head in (False, True):
+        with pytest.raises(ValueError, match=r"^cls_token is 1x1x128 in the source and 1x1x64 in this model$"):
+            load_weights(narrow, "cifar10", new_head=new_head)

@@ -263,7 +263,7 @@ def shrunk_size(
     "Height and width after `shrink`."
     if side is None:
         return size
-    return tuple(round(long * side / min(size) / patch_size) * patch_size for long in size)
+    return tuple(round(length * side / min(size) / patch_size) * patch_size for length in size)
 
 
 def shrink(

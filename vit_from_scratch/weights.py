@@ -212,11 +212,12 @@ def _first_mismatch(wanted: dict[str, Tensor], given: dict[str, Tensor]) -> str 
         return "x".join(map(str, tensor.shape))
 
     for name, tensor in wanted.items():
-        advice = ": pass new_head=True (on the command line --set model.init_new_head=true) to keep this model's fresh head, and the class token that it reads" if name.startswith(("head.", "cls_token")) else ""
+        advice = ": pass new_head=True (on the command line --set model.init_new_head=true) to keep this model's fresh head"
         if name not in given:
-            return f"{name} ({show(tensor)}) is in this model and not in the source{advice}"
+            own = {"head.": advice, "cls_token": advice + " and the class token that it reads"}
+            return f"{name} ({show(tensor)}) is in this model and not in the source{next((text for start, text in own.items() if name.startswith(start)), '')}"
         if given[name].shape != tensor.shape:
-            return f"{name} is {show(given[name])} in the source and {show(tensor)} in this model{advice}"
+            return f"{name} is {show(given[name])} in the source and {show(tensor)} in this model{advice if name.startswith('head.') else ''}"
     left_over = next((name for name in given if name not in wanted), None)
     return left_over and f"{left_over} ({show(given[left_over])}) is in the source and not in this model"
 
@@ -245,7 +246,7 @@ def _fit_channels(
         "bias": state["patch_embed.proj.bias"].cpu() + (kernel * shift).sum((1, 2, 3)),
     }
     state = state | {
-        f"patch_embed.proj.{name}": values.to(weight.dtype)
+        f"patch_embed.proj.{name}": values.to(torch.promote_types(weight.dtype, torch.float32))
         for name, values in summed.items()
     }
     return state, facts | (
@@ -276,7 +277,7 @@ def _grid_of(theirs: nn.Module | None, facts: dict) -> tuple[int, int] | None:
 def load_weights(
     model: ViT,  # changed in place, and only if everything fits
     source: Mapping[str, Tensor] | str | Path,  # a state dict, a file, a run folder, a shipped model, or "timm:NAME", "torchvision:NAME", "hf:NAME" (pretrained, downloaded)
-    new_head: bool = False,  # keep this model's own head, and the class token that it reads where the source has none: for other classes, another readout
+    new_head: bool = False,  # keep this model's own head, and the class token that it reads where the source has none: for other classes, or a class token
     resize: bool = False,  # interpolate the positions to this model's grid: for another resolution
     grid: tuple[int, int] | None = None,  # patches down and across of the source, where a bare state dict leaves it open
 ) -> ViT:  # the same model

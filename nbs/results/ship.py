@@ -50,6 +50,8 @@ def find_command(name, recipe, config, processes):
     if found := differences(theirs, whole):
         raise SystemExit(f"this run is not preset {recipe} in {processes} processes; of preset and run differ: {found}")
     settings = f"train --preset {recipe} --set dataset.root=data/{name}"
+    if ours.training.precision != preset(recipe).training.precision:
+        settings += f" --set training.precision={ours.training.precision}"  # what `auto` chose on that machine
     if processes == 1:
         return f"vit {settings}"
     return (f"OMP_NUM_THREADS=1 torchrun --nproc-per-node {processes} -m vit_from_scratch.cli {settings} \\\n"
@@ -64,7 +66,7 @@ def portable(name, config):
 def write_card(name, run, facts, command):
     "What the weights are, what made them, what they reach and what they are not for."
     c, test = run.config, run.history.test
-    began = f"Trained from the weights of the shipped model `{c.model.init_from}`" if c.model.init_from else "Trained from scratch"
+    began = f"Trained from the weights `{c.model.init_from}`" if c.model.init_from else "Trained from scratch"
     lines = [
         f"# {name}: a ViT with {facts['parameters']:,} parameters", "",
         f"{began} on the training part of {name} ({facts['train_images']:,} images; {facts['valid_images']:,} more chose the epoch), by", "",

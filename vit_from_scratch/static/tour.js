@@ -221,7 +221,7 @@ function puzzleStop(lab, puzzle) {
     const { hidden } = lab.state;
     if (!lab.ready() || lab.state.image !== puzzle.image) return;
     if (!hidden.length) {
-      const lens = lab.lens.map((_, depth) => lab.lensAt(depth, lab.answerToken())[label]);
+      const lens = lab.lens.map((_, depth) => lab.lensAt(depth, lab.answerToken())[label]).slice(1); // after the blocks
       whole = { ...now(), turn: Math.max(0, turningBlock(lab)), most: Math.max(...lens) };
     }
     if (!whole) return;
@@ -266,7 +266,7 @@ function puzzleStop(lab, puzzle) {
     if (fell.length !== 1) return "";
     const belief = tests[guess] ? ` You believed: ${tests[guess].belief.split(":")[0].toLowerCase()}.` : "";
     return (
-      `${fell[0].because} After each block the model can be asked: “${name(says)}” leads from block ${whole.turn} on, and ` +
+      `${fell[0].because} After each block the model can be asked: “${name(says)}” leads ${whole.turn === lab.model.L - 1 ? "after the last one alone" : `from block ${whole.turn} on`}, and ` +
       `“${name(label)}” never gets more than ${percent(whole.most)}.${alone ? ` ${more.because}` : ""}${belief}`
     );
   }

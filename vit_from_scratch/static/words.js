@@ -29,7 +29,7 @@ const MEANING = {
     "al. 2021). It asks: which patches speak for this class? Hide them to check.",
   "logit lens":
     "What the model would answer if it had to stop after this block, and read the answer from " +
-    "this token. Early answers are often nonsense: the head was trained on the last block.",
+    "this token. Early answers are often nonsense: the classifier was trained on the last block.",
   logit:
     "The score of a class before softmax turns the scores into probabilities. Only differences between scores count.",
 };
