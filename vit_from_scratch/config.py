@@ -486,7 +486,7 @@ PRESETS = {
         _small | _recipe | dict(name="cifar100", valid_fraction=0.02, flip=True)),
     "gtsrb": Preset(
         "German traffic signs in 43 classes at full size, never mirrored, for a mirrored sign is another sign",
-        "test accuracy 0.9913 with seed 0, in 50 minutes on two shared cores of an AMD EPYC with AVX512-BF16 (bfloat16, 2026-11-27)",
+        "test accuracy 0.9913 and 0.9880 with seeds 0 and 1, in 50 and 35 minutes on two shared cores of an AMD EPYC with AVX512-BF16 (bfloat16, 2026-11-27)",
         _small | _recipe | dict(name="gtsrb", flip=False, small_sizes=None, patch_init_std=0.08, randaugment_ops=2, randaugment_magnitude=10.0, mix_probability=0.2, epochs=24)),
     "cifar10-gpu": Preset(
         "CIFAR-10 from scratch with a full budget, for one CUDA GPU",
