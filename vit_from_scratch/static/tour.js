@@ -256,7 +256,7 @@ function puzzleStop(lab, puzzle) {
     if (tried < tests.length) return [false, `${tried} of ${tests.length} tested.`];
     const fell = tests.filter((_, i) => found[i].says !== says);
     if (fell.length !== 1) return [true, `${fell.length} of ${tests.length} take “${name(says)}” away.`];
-    return [true, `Of the three tests only “${fell[0].act}” takes “${name(says)}” away.`];
+    return [true, `Of the three tests only “${fell[0].act}” takes “${name(says)}” away. Below them: what follows, and one more.`];
   }
   // What the three tests say together, once they are made.
   function conclusion(guess) {
