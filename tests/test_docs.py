@@ -205,6 +205,21 @@ def test_explorer_is_alive(visit, server, where):
 
 @needs_site
 @needs_browser
+@pytest.mark.parametrize("page", ["index.html", "explore.html"])
+def test_the_task_of_the_tour_stays_in_sight_on_a_phone(visit, page):
+    visit.set_viewport_size({"width": 390, "height": 844})
+    visit.goto(f"{SITE.as_uri()}/{page}#tour=2")
+    bar = visit.locator(".vfs-tour-bar")
+    bar.wait_for(timeout=30000)
+    visit.wait_for_function("document.querySelector('.vfs-wall-side') !== null")
+    visit.evaluate("() => { const wall = document.querySelector('.vfs-wall-side'); scrollTo(0, scrollY + wall.getBoundingClientRect().bottom - 300); return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done()))); }")
+    box = bar.bounding_box()
+    assert 0 <= box["y"] <= 60 and box["y"] + box["height"] < 600
+    assert visit.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@needs_site
+@needs_browser
 def test_every_page_opens_clean(visit, server):
     for path in sorted(SITE.rglob("*.html")):
         name = path.relative_to(SITE).as_posix()
