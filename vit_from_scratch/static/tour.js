@@ -119,7 +119,8 @@ function tourStops(lab, data) {
         `click the chart, or a block's number.`,
       reply: () => {
         const turn = Math.max(0, turningBlock(lab)),
-          block = lab.state.block ?? L - 1;
+          { block } = lab.state;
+        if (block === null) return [false, ""]; // a link to this stop chose none
         if (block === turn)
           return [true, `Yes: after block ${turn} and all later ones ${named(lab, lab.winner())} leads.`];
         return [
