@@ -520,12 +520,15 @@ def test_the_tour_by_keyboard_alone(visit, page_file):
     for step in range(blocks * heads):  # try every head
         press("Enter")
         settled(page)
-        if page.locator(".vfs-solved").count():
+        if "Point at several patches" in page.locator(".vfs-reply").inner_text():
             break
         if (step + 1) % blocks:
             press("ArrowRight" if (step // blocks) % 2 == 0 else "ArrowLeft")
         else:
             press("ArrowDown")
+    assert page.locator(".vfs-solved").count() == 0  # a tile alone does not show that the spot follows
+    tab_to("canvas.vfs-main")
+    press("ArrowRight", "ArrowRight", "ArrowDown")
     solved()
     tab_to(".vfs-picture .vfs-chips button")
     press("Enter")
@@ -692,6 +695,9 @@ def the_puzzle_is_solved_by_acting(page, front, model, image) -> None:
     lens = logit_lens(model, normalised(model, image))[:, 0, 0].softmax(-1)
     leads = next(b for b in range(8) if all(int(p.argmax()) == airplane for p in lens[b + 1 :]))
     told = page.locator(".vfs-conclusion").inner_text()
+    for belief, held in (("The sky", "the tests speak against it"), ("The ear on the right", "the tests bear it out")):
+        page.locator(".vfs-tests label", has_text=f"{belief}:").click()
+        page.locator(".vfs-conclusion", has_text=f"You believed: {belief.lower()}; {held}.").wait_for()
     when = "after the last one alone" if leads == 7 else f"from block {leads} on"
     assert f"“airplane” leads {when}" in told and f"never gets more than {100 * lens[1:, model.classes.index('cat')].max():.1f} %" in told
 

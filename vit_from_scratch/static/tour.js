@@ -50,6 +50,7 @@ const before = (lab) =>
 const said = (lab) => !lab.current() ? "… (computing)" : `“${lab.model.classes[lab.winner()]}” (${percent(lab.result.probabilities[lab.winner()])})`;
 const changedMind = (lab) => lab.before !== null && lab.winner() !== before(lab);
 const named = (lab, k) => `“${lab.model.classes[k]}”`;
+const SEVERAL = 3; // patches to point at before a habit counts as seen
 const CLEARLY = 2; // times what even attention would give, from which on a head counts as one that stays near
 
 // Each stop: title, about (the part of the page it speaks of), ask, set up, and `reply(lab)`: [solved, text, outcome]. An
@@ -59,6 +60,7 @@ function tourStops(lab, data) {
     { N, P, L } = lab.model,
     answerer = lab.tokenName(lab.answerToken()),
     oneToken = lab.model.pool === "cls" ? ", but from one extra token without a place in the picture" : " one by one";
+  const followed = new Set(); // the patches pointed at since the head on show was chosen
   const stops = [
     {
       title: "What does it see?",
@@ -76,6 +78,12 @@ function tourStops(lab, data) {
       title: "A head has a habit",
       about: ".vfs-wall-side",
       setup: { ...first, head: "mean", block: 0 },
+      watch: (changed) => {
+        const at = changed.includes("hover") ? lab.hovered : changed.includes("token") ? lab.state.token : null;
+        if (changed.some((key) => ["image", "model", "block", "head", "tour"].includes(key))) followed.clear();
+        if (lab.state.head !== "mean" && at !== null && at >= lab.model.prefix) followed.add(at);
+        return followed.size === SEVERAL;
+      },
       ask: () =>
         "Each tile is one head: it looks with its own question, and so decides from which patches a token " +
         "takes. Some do the same whatever the picture shows. Find a head whose patches look close around " +
@@ -92,9 +100,10 @@ function tourStops(lab, data) {
         const share =
           `in block ${lab.block()}, head ${state.head}, patches take ${percent(mine)} from themselves and the ` +
           `patches around them; evenly it would be ${percent(even)}. Of ${all.length} heads, ${rank} stay nearer`;
-        return good
-          ? [true, `Yes: ${share}. See whether it stays so on other pictures.`]
-          : [false, `Not clearly: ${share}.`];
+        if (!good) return [false, `Not clearly: ${share}.`];
+        return followed.size < SEVERAL
+          ? [false, `It may be one: ${share}. Point at several patches: does the bright spot follow?`]
+          : [true, `Yes: ${share}. See whether it stays so on other pictures.`];
       },
     },
     {
@@ -265,7 +274,8 @@ function puzzleStop(lab, puzzle) {
     const fell = tests.filter((_, i) => found[i].says !== says),
       name = (k) => lab.model.classes[k];
     if (fell.length !== 1) return "";
-    const belief = tests[guess] ? ` You believed: ${tests[guess].belief.split(":")[0].toLowerCase()}.` : "";
+    const held = tests[guess] === fell[0] ? "the tests bear it out" : "the tests speak against it";
+    const belief = tests[guess] ? ` You believed: ${tests[guess].belief.split(":")[0].toLowerCase()}; ${held}.` : "";
     return (
       `${fell[0].because} After each block the model can be asked: “${name(says)}” leads ${whole.turn === lab.model.L - 1 ? "after the last one alone" : `from block ${whole.turn} on`}, and ` +
       `“${name(label)}” never gets more than ${percent(whole.most)}.${alone ? ` ${more.because}` : ""}${belief}`
@@ -447,7 +457,8 @@ export function tourView(lab, data) {
   }
   const redraw = scheduler(draw);
   lab.on((changed) => {
-    if (!changed.includes("hover")) redraw();
+    const seenEnough = stops[lab.state.tour - 1]?.watch?.(changed);
+    if (seenEnough || !changed.includes("hover")) redraw();
   });
   draw();
   // The task stands in the bar only while the card is out of sight.
