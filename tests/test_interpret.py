@@ -116,6 +116,7 @@ def test_deletion_covers_the_highest_first():
             close(curve[step], model(covered).softmax(-1)[:, 2], eps=1e-6)
     back = interpret.deletion_curve(model, images, -maps, classes=2, insert=True, steps=6)
     close(back.flip(0), curve, eps=1e-6)  # what is uncovered last is covered first
+    close(interpret.curve_area(torch.tensor([[1.0], [0.5], [0.5]])), torch.tensor([(0.75 + 0.5) / 2]))
 
 
 def test_other_refusals_and_precision():

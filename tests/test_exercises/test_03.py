@@ -6,34 +6,21 @@ from lesson import HOPELESS, judge, load
 e = load("03_", "check_block", "solution_block", "my_block", "check_drop_path", "solution_drop_path", "my_drop_path")
 
 
-def in_place(x, n1, a, n2, m):
-    return x.add_(a(n1(x))).add_(m(n2(x)))
+def in_place(x, n, a, m):
+    normed = n(x)
+    return x.add_(a(normed)).add_(m(normed))
 
 
-def step_by_step(x, n1, a, n2, m):
-    branch = a(n1(x))
-    road = torch.add(x, branch)
-    return torch.stack([road, m(n2(road))]).sum(0)
+def step_by_step(x, n, a, m):
+    return torch.stack([x, m(n(x)), a(n(x))]).sum(0)
 
 
-def post_norm(x, n1, a, n2, m):
-    x = n1(x + a(x))
-    return n2(x + m(x))
+def sample_zero(x, n, a, m):
+    return e.solution_block(x[:1], n, a, m).expand_as(x)
 
 
-def on_normed_road(x, n1, a, n2, m):
-    x = n1(x)
-    x = x + a(x)
-    x = n2(x)
-    return x + m(x)
-
-
-def sample_zero(x, n1, a, n2, m):
-    return e.solution_block(x[:1], n1, a, n2, m).expand_as(x)
-
-
-def mean_of_both(x, n1, a, n2, m):
-    return e.solution_block(x, n1, a, n2, m) / 2
+def mean_of_both(x, n, a, m):
+    return x + (a(n(x)) + m(n(x))) / 2
 
 
 @pytest.mark.parametrize("answer", [e.solution_block, in_place, step_by_step])
@@ -42,17 +29,21 @@ def test_right_blocks(answer):
 
 
 @pytest.mark.parametrize("answer, words", [
-    (post_norm, "the norms come after"),
-    (lambda x, n1, a, n2, m: m(n2(a(n1(x)))), "the residual is forgotten"),
-    (lambda x, n1, a, n2, m: x + a(n1(x)) + m(n2(x)), "the MLP reads the old x"),
-    (lambda x, n1, a, n2, m: e.solution_block(x, n1, a, lambda y: y, m), "without its norm2"),
-    (lambda x, n1, a, n2, m: e.solution_block(x, n1, a, n1, m), "a norm of its own"),
-    (lambda x, n1, a, n2, m: e.solution_block(x, n2, a, n1, m), "is wrong"),
-    (lambda x, n1, a, n2, m: e.solution_block(x, n1, m, n2, a), "is wrong"),
-    (lambda x, n1, a, n2, m: e.solution_block(x, lambda y: y, a, n2, m), "is wrong"),
-    (lambda x, n1, a, n2, m: x + a(n1(x)), "is wrong"),
-    (on_normed_road, "is wrong"), (sample_zero, "is wrong"), (mean_of_both, "is wrong"),
-    (lambda x, n1, a, n2, m: e.solution_block(x, n1, a, n2, m)[:, 0], "the shape should be (2, 3, 4), yours is (2, 4)"),
+    (lambda x, n, a, m: (y := x + a(n(x))) + m(n(y)), "one after the other"),
+    (lambda x, n, a, m: x + m(a(n(x))), "what attention gave; both read"),
+    (lambda x, n, a, m: x + a(y := n(x)) + m(a(y)), "what attention gave; it reads"),
+    (lambda x, n, a, m: m(n(x)) + a(n(x)), "the road is forgotten"),
+    (lambda x, n, a, m: (x + a(n(x))) + (x + m(n(x))), "the road is added twice"),
+    (lambda x, n, a, m: x + a(x) + m(x), "neither branch reads through the norm"),
+    (lambda x, n, a, m: x + a(n(x)) + m(x), "the MLP reads the road without"),
+    (lambda x, n, a, m: x + a(x) + m(n(x)), "attention reads the road without"),
+    (lambda x, n, a, m: (x := n(x)) + a(x) + m(x), "the road itself is normalised"),
+    (lambda x, n, a, m: n(x + a(x) + m(x)), "the norm comes after the sum"),
+    (lambda x, n, a, m: x + a(n(x)), "the MLP is missing"),
+    (lambda x, n, a, m: x + m(n(x)), "attention is missing"),
+    (lambda x, n, a, m: x + a(n(x)) + m(n(n(x))), "is wrong"),
+    (sample_zero, "is wrong"), (mean_of_both, "is wrong"),
+    (lambda x, n, a, m: e.solution_block(x, n, a, m)[:, 0], "the shape should be (2, 3, 4), yours is (2, 4)"),
     (lambda x: x, "TypeError"),
 ])  # fmt: skip
 def test_wrong_blocks(answer, words):
@@ -94,6 +85,7 @@ def seeded(x, p):
     (lambda x, p: x * (torch.rand(len(x), 1, 1) >= p) / (1 - p) + 1, "0% is dropped"),
     (lambda x, p: (torch.rand(len(x), 1, 1) >= p).float().expand_as(x) / (1 - p), "survivors are"),
     (seeded, "twice the same samples"),
+    (lambda x, p: x * (torch.rand(len(x)) >= p) / (1 - p), "draw one number per sample, (B, 1, 1)"),
     (lambda x, p: torch.empty_like(x, device="meta"), "give back a tensor like x"),
     (lambda x, p: x.to_sparse(), "give back a tensor like x"),
     (lambda x, p: x * 1j, "give back a tensor like x"),

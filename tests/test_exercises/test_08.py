@@ -8,32 +8,35 @@ from vit_from_scratch import interpret
 e = load("08_", "check_rollout", "solution_rollout", "my_rollout", "check_reliance", "solution_reliance", "my_reliance", "check_route", "solution_route", "my_route", "relay", "relay_pair")
 
 
-def stacked(weights):  # all blocks at once, halves instead of dividing
-    steps = (torch.stack(list(weights)).mean(2) + torch.eye(weights[0].shape[-1])) / 2
+def stacked(weights, keep):  # all blocks at once
+    steps = (1 - keep) * torch.stack(list(weights)).mean(2) + keep * torch.eye(weights[0].shape[-1])
     flow = steps[0]
     for step in steps[1:]:
         flow = torch.einsum("bij,bjk->bik", step, flow)
     return flow
 
 
-def backwards(weights):  # from the last block to the first
+def backwards(weights, keep):  # from the last block to the first, divided at last
     flow = torch.eye(weights[0].shape[-1])
     for block in reversed(weights):
-        step = 0.5 * block.mean(1) + 0.5 * torch.eye(block.shape[-1])
+        step = block.mean(1) + keep / (1 - keep) * torch.eye(block.shape[-1])
         flow = flow @ step
-    return flow
+    return flow / flow.sum(-1, keepdim=True)
 
 
-def rolled(head=lambda w: w.mean(1), skip=1.0, divide=True, blocks=slice(None), flip=False, shape=lambda x: x):
-    def answer(weights):
+def rolled(head=lambda w: w.mean(1), skip=lambda k: k, rest=lambda k: 1 - k, blocks=slice(None), flip=False, shape=lambda x: x):
+    def answer(weights, keep):
         flow = torch.eye(weights[0].shape[-1])
         for block in weights[blocks]:
-            step = head(block) + skip * torch.eye(block.shape[-1])
-            step = step / step.sum(-1, keepdim=True) if divide else step
+            step = rest(keep) * head(block) + skip(keep) * torch.eye(block.shape[-1])
             flow = flow @ step if flip else step @ flow
         return shape(flow)
 
     return answer
+
+
+def each_head(weights, keep):
+    return torch.stack([e.solution_rollout([w[:, k, None] for w in weights], keep) for k in range(weights[0].shape[1])]).mean(0)
 
 
 @pytest.mark.parametrize("answer", [e.solution_rollout, stacked, backwards, rolled()])
@@ -42,23 +45,31 @@ def test_right_rollouts(answer):
 
 
 @pytest.mark.parametrize("answer, words", [
-    (rolled(skip=0.0), "the skip connection is missing"),
-    (rolled(divide=False), "rows no longer sum to 1"),
+    (rolled(skip=lambda k: 0), "missing: add `keep` times the identity"),
+    (rolled(skip=lambda k: 0, rest=lambda k: 1), "missing: a token keeps"),
+    (rolled(skip=lambda k: 0, rest=lambda k: 1, flip=True), "no skip connection, and in the wrong order"),
+    (rolled(skip=lambda k: 1 - k, rest=lambda k: k), "you gave it to attention"),
+    (lambda weights, keep: interpret.rollout(weights), "half is kept"),
+    (rolled(rest=lambda k: 1), "rows no longer sum to 1: attention"),
+    (rolled(skip=lambda k: 1), "rows no longer sum to 1: the skip"),
+    (rolled(skip=lambda k: 1, rest=lambda k: 1), "neither share is weighed"),
     (rolled(flip=True), "wrong order"),
-    (rolled(skip=0.0, flip=True), "no skip connection, and in the wrong order"),
+    (each_head, "each head was followed alone"),
     (rolled(shape=lambda x: x[:1]), "only the first image"),
-    (rolled(head=lambda w: w.amax(1)), "is wrong"),
+    (rolled(head=lambda w: w.amax(1)), "the strongest head"),
+    (rolled(head=lambda w: w.sum(1)), "the sum of the heads"),
+    (rolled(blocks=slice(-1, None)), "only the last block"),
     (rolled(head=lambda w: w[:, 0]), "is wrong"),
     (rolled(head=lambda w: w.mean((0, 1))), "the shape should be"),  # images averaged too
     (rolled(head=lambda w: w.mean(0)), "with"),  # over images instead of heads
     (rolled(blocks=slice(2)), "is wrong"),  # two blocks only
     (rolled(blocks=slice(1, None)), "is wrong"),  # the first block left out
-    (rolled(skip=2.0), "is wrong"),
-    (lambda weights: weights[-1].mean(1), "is wrong"),
-    (lambda weights: sum(w.mean(1) for w in weights) / len(weights), "is wrong"),
-    (lambda weights: stacked(weights).mT, "is wrong"),
-    (lambda weights: stacked(weights)[:, 0], "the shape should be"),
-    (lambda weights: stacked(weights).numpy(), "give back a torch tensor"),
+    (lambda weights, keep: weights[-1].mean(1), "is wrong"),
+    (lambda weights, keep: sum(w.mean(1) for w in weights) / len(weights), "is wrong"),
+    (lambda weights, keep: stacked(weights, keep).mT, "is wrong"),
+    (lambda weights, keep: stacked(weights, keep)[:, 0], "the shape should be"),
+    (lambda weights, keep: stacked(weights, keep).numpy(), "give back a torch tensor"),
+    (lambda weights: stacked(weights, 0.5), "TypeError"),
 ])  # fmt: skip
 def test_wrong_rollouts(answer, words):
     judge(e.check_rollout, answer, verdict=words)
@@ -174,7 +185,9 @@ def test_right_routes(answer):
     (attended, "where the readout looks"),
     (effects(lambda x, m: x.argmax(1) - m.num_prefix_tokens), "tokens are counted"),
     (effects(lambda x, m: x[1:].argmax(1)), "the input is a depth"),
-    (effects(lambda x, m: x[:-1].argmax(1)), "the shape should be (3,), yours is (2,)"),
+    (effects(lambda x, m: x[:-1].argmax(1)), "the end of the last block is a depth"),
+    (lambda model, image, donor: attended(model, image, donor)[:-1], "L + 1 numbers are wanted; and where"),
+    (lambda model, image, donor: [0, *attended(model, image, donor)[:-1]], "where the readout looks (and 0 at first)"),
     (effects(lambda x, m: x.argmax(0)), "the shape should be"),  # the depth of each token
     (effects(lambda x, m: x.argmin(1)), "is wrong"),
     (effects(lambda x, m: x.argmax(1).flip(0)), "is wrong"),

@@ -163,6 +163,11 @@ def test_right_losses(answer):
     judge(e.check_losses, answer, verdict="✓")
 
 
+def foreseen(model, images, labels):
+    with torch.no_grad():
+        return e.solution_losses(model, images, model(images).argmax(1))
+
+
 @pytest.mark.parametrize("answer, words", [
     (loses(turn=lambda before, after: after), "what is left, not what is lost"),
     (loses(turn=lambda before, after: after - before), "before minus after"),
@@ -170,11 +175,15 @@ def test_right_losses(answer):
     (loses(score=logit), "probabilities are wanted, not logits"),
     (loses(off=lambda b, h, m: [(x, y) for x in range(len(m.blocks)) for y in range(m.blocks[0].attn.num_heads) if (x, y) <= (b, h)]), "one head at a time"),
     (loses(score=lambda m, x, y: truth(m, x[:1], y[:1])), "first image alone"),
-    (loses(score=accuracy), "is wrong"),
+    (loses(score=accuracy), "that is the accuracy lost"),
+    (loses(score=lambda m, x, y: -torch.nn.functional.cross_entropy(m(x), y)), "the cross-entropy gained"),
+    (loses(score=lambda m, x, y: len(x) * truth(m, x, y)), "the sum over the images"),
+    (loses(off=lambda b, h, m: []), "nothing was switched off"),
+    (foreseen, "the one predicted before"),
     (loses(turn=lambda before, after: (before - after) / before), "is wrong"),  # relative
     (loses(turn=lambda before, after: abs(before - after)), "is wrong"),
-    (loses(turn=lambda before, after: 100 * (before - after)), "is wrong"),
-    (loses(off=lambda b, h, m: [(b, y) for y in range(m.blocks[0].attn.num_heads)]), "is wrong"),  # whole blocks
+    (loses(turn=lambda before, after: 100 * (before - after)), "those are per cent"),
+    (loses(off=lambda b, h, m: [(b, y) for y in range(m.blocks[0].attn.num_heads)]), "all heads of the block"),
     (loses(off=lambda b, h, m: [(b, y) for y in range(m.blocks[0].attn.num_heads) if y != h]), "is wrong"),  # all others off
     (loses(shape=lambda x: x.T), "the shape should be (3, 2), yours is (2, 3)"),
     (loses(shape=lambda x: x.flatten()), "the shape should be"),
