@@ -207,6 +207,11 @@ def test_geometry_agrees_with_torchvision():
             turned = {k: [sign * x for x in v] if isinstance(v, list) else sign * v for k, v in theirs.items()}
             reference = tv.affine(images, interpolation=bilinear, **still | turned)
             assert (ours - reference)[..., middle, middle].abs().max() < 2e-3, (name, sign)
+            if name in ("rotate", "shear_x", "shear_y"):  # and of a rectangle
+                wide = torch.nn.functional.pad(images, (16, 16))
+                matrices = operation_matrices(torch.full((4,), OPERATIONS.index(name)), torch.full((4,), sign * strength), 32 / 64)
+                difference = warp(wide, matrices) - tv.affine(wide, interpolation=bilinear, **still | turned)
+                assert difference[..., middle, 24:40].abs().max() < 2e-3, (name, sign)
 
 
 def test_sixteen_bit_greys_keep_their_shades(tmp_path):

@@ -71,6 +71,46 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path, algorithm):
     assert one.history.test.confusion.equal(two.history.test.confusion)
 
 
+class Served(torch.utils.data.Dataset):
+    "Writes down what is asked of it."
+
+    def __init__(self):
+        self.images, self.labels, _ = make_shapes(40, 16, 0)
+        self.asked = []
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        return self.images[index] / 255, int(self.labels[index])
+
+
+def train_in_a_group(folder, rank):
+    "One of two processes whose group the user's own script has made, without the variables of torchrun."
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    data, valid = Served(), Served()
+    sampler = torch.utils.data.DistributedSampler(data)
+    model, sizes = ViT(16, 4, 3, len(SHAPE_CLASSES), 16, 2, 2), []
+    fit(model, torch.utils.data.DataLoader(data, 8, sampler=sampler), valid=torch.utils.data.DataLoader(valid, 8, shuffle=True), algorithm="muon",
+        callback=lambda trainer: sizes.append(trainer.world.size), **SETTINGS | dict(epochs=1, grad_accumulation=1))  # fmt: skip
+    torch.save({"weights": model.state_dict(), "asked": valid.asked, "trained": sorted(data.asked), "sizes": sizes}, f"{folder}/rank{rank}")
+
+
+def test_a_group_that_is_there_is_joined_and_validation_in_disorder_counts_each_image_once(tmp_path):
+    children = [processes.Process(target=train_in_a_group, args=(str(tmp_path), rank)) for rank in (0, 1)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    assert [child.exitcode for child in children] == [0, 0]
+    one, two = (torch.load(tmp_path / f"rank{rank}") for rank in (0, 1))
+    assert set(one["sizes"]) == {2} and not set(one["trained"]) & set(two["trained"])
+    assert all(one["weights"][name].equal(two["weights"][name]) for name in one["weights"])
+    assert one["asked"][-40:] == two["asked"][-40:] != sorted(one["asked"][-40:])  # one order, so alternating batches are different images
+
+
 def muon_in_parts(parts, dtype, precision, monkeypatch, steps=12):
     "Weights after some steps: gradients added up from so many parts of each batch, matrices orthogonalised in so many parts, as processes share the work."
     monkeypatch.setattr(optim, "share_work", lambda f, rows: torch.cat([f(part) for part in rows.tensor_split(parts) if len(part)]))

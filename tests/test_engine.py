@@ -535,3 +535,76 @@ def test_a_pair_of_equal_sides_fits_square_data():
     assert make_model(with_settings(Config(), image_size=(16, 16), patch_size=4), data).patch_embed.image_size == (16, 16)
     with pytest.raises(ValueError, match="does not fit the data, which has image_size=16"):
         make_model(with_settings(Config(), image_size=(16, 32), patch_size=4), data)
+
+
+# ---------------------------------------------------------------- models and settings of others
+OTHERS = {name: value for name, value in SHORT.items() if name != "batch_size"}  # lists of batches bring their own
+
+
+@pytest.mark.parametrize("kind", ["tied", "complex"])
+def test_checkpoints_of_tied_and_complex_models_are_read_back(tmp_path, kind):
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            shared = torch.nn.Linear(48, 48)
+            self.layers = torch.nn.Sequential(*([shared] * 12 if kind == "tied" else [shared]), torch.nn.Linear(48, 3))
+            self.register_buffer("turns", torch.ones(2, dtype=torch.complex64 if kind == "complex" else torch.float32))
+
+        def forward(self, x):
+            return self.layers(x.flatten(1))
+
+    data = [(torch.randn(8, 3, 4, 4), torch.arange(8) % 3)] * 2
+    fit(Net(), data, run_dir=tmp_path, **OTHERS | dict(epochs=1))
+    history = fit(Net(), data, resume=tmp_path, **OTHERS)
+    assert [row["epoch"] for row in history.rows] == [1, 2]
+
+
+@pytest.mark.parametrize("bad", [torch.inf, torch.nan])
+@pytest.mark.parametrize("clip", [1.0, None])
+def test_where_one_optimizer_overflows_in_float16_none_moves(bad, clip):
+    model = ViT(16, 4, 3, 10, 16, 1, 2)
+    config = Config(optimizer=dict(algorithm="muon"), training=dict(grad_clip=clip))
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    trainer = SimpleNamespace(model=model, config=config, scaler=scaler, optimizers=train.make_optimizer(config, model), recorded=None)
+    scaler.scale(model(torch.randn(4, 3, 16, 16)).square().mean()).backward()
+    model.head.weight.grad[0, 0] = bad  # AdamW's; Muon's are finite
+    before = {name: w.clone() for name, w in model.state_dict().items()}
+    train.move_weights(trainer)
+    assert all(w.equal(before[name]) for name, w in model.state_dict().items()) and scaler.get_scale() == 2.0
+    scaler.scale(model(torch.randn(4, 3, 16, 16)).square().mean()).backward()
+    train.move_weights(trainer)
+    assert not model.head.weight.equal(before["head.weight"]) and not model.blocks[0].mlp.fc1.weight.equal(before["blocks.0.mlp.fc1.weight"])
+
+
+def test_muon_alone_where_only_the_blocks_matrices_are_free():
+    model = ViT(16, 4, 3, 10, 16, 1, 2)
+    for name, p in model.named_parameters():
+        p.requires_grad_(name.startswith("blocks.") and p.ndim == 2)
+    history = fit(model, [(torch.randn(8, 3, 16, 16), torch.arange(8))], algorithm="muon", **OTHERS)
+    assert len(history.rows) == 2
+
+
+def test_a_rate_finder_leaves_the_weights_and_keeps_a_curve_that_ran_away():
+    torch.manual_seed(0)
+    model = ViT(16, 4, 3, 10, 16, 1, 2)
+    before = {name: w.clone() for name, w in model.state_dict().items()}
+    images, labels = torch.randn(16, 3, 16, 16), torch.arange(16) % 10
+    for high in (1e-3, 1e30):
+        finder = callbacks.RateFinder(1e-4, high, steps=12)
+        fit(model, [(images, labels)] * 20, callbacks=finder, **OTHERS | dict(epochs=1), log_every=1, grad_clip=None, algorithm="sgd")
+        assert 2 < len(finder.losses) <= 12
+        assert all(w.equal(before[name]) for name, w in model.state_dict().items())
+    assert not np.isfinite(finder.losses[-1][1]) or finder.losses[-1][1] > 4 * min(loss for _, loss in finder.losses)
+
+
+def test_early_stopping_wants_something_to_validate_on():
+    with pytest.raises(ValueError, match="EarlyStopping compares epochs on validation images, and there are none"):
+        fit(ViT(16, 4, 3, 10, 16, 1, 2), [(torch.randn(8, 3, 16, 16), torch.arange(8))], callbacks=callbacks.EarlyStopping(1), **OTHERS)
+
+
+def test_an_empty_batch_takes_the_plain_path():
+    from vit_from_scratch.attention import use_fused
+
+    assert use_fused(torch.zeros(1, 2, 2000, 4)) and not use_fused(torch.zeros(0, 2, 2000, 4))
+    model = ViT(64, 1, 3, 10, 16, 1, 2)
+    assert model(torch.zeros(0, 3, 64, 64)).shape == (0, 10)

@@ -287,6 +287,14 @@ def test_named_sources(no_download, source):
     assert ours.classes is None and ours.head.out_features == 3
 
 
+def test_class_names_stand_in_the_order_of_their_numbers(monkeypatch):
+    theirs = redraw(make_huggingface(SMALL), std=0.1).float()
+    theirs.config.id2label = {k: f"class {k}" for k in sorted(range(SMALL["num_classes"]), key=str)}  # 0, 1, 10, 2 …, as in a file with sorted keys
+    monkeypatch.setattr(transformers.AutoModelForImageClassification, "from_pretrained", lambda name: theirs)
+    monkeypatch.setattr(transformers.AutoImageProcessor, "from_pretrained", lambda name: exec("raise OSError"))
+    assert list(load_weights(ViT(**SMALL), "hf:google/vit").classes) == [f"class {k}" for k in range(SMALL["num_classes"])]
+
+
 @pytest.mark.parametrize("source", ["timm:relu", "timm:averaged"])
 def test_a_different_function_with_fitting_weights_is_refused(no_download, source):
     with pytest.raises(ValueError, match="its function is another one"):

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -258,7 +259,7 @@ def unequal(*counts, side=16):
 def test_class_weights_are_those_of_torch(smoothing, mixed):
     config = with_settings(Config(), class_weights="1,2.5,0.5", label_smoothing=smoothing)
     weights, logits, labels = weigh_classes(config, loader(), tiny()), torch.randn(9, 3), torch.arange(9) % 3
-    assert weights.tolist() == [1, 2.5, 0.5]
+    torch.testing.assert_close(weights / weights[0], torch.tensor([1, 2.5, 0.5]))
     labels = 0.6 * nn.functional.one_hot(labels, 3) + 0.4 * nn.functional.one_hot(labels.flip(0), 3) if mixed else labels
     theirs = nn.CrossEntropyLoss(weight=weights, label_smoothing=smoothing, reduction="sum")(logits, labels)
     torch.testing.assert_close(loss_sum(logits, labels, config.loss, weights), theirs)
@@ -762,7 +763,12 @@ def test_onnx_agrees_with_onnx_runtime(tmp_path, changes):
     runtime = pytest.importorskip("onnxruntime")
     model = tiny(**changes).train()
     model.classes, model.mean, model.std = ("a", "b", "c"), (0.5,), (0.25,)
-    assert export_onnx(model, tmp_path / "deep" / "m.onnx") < 1e-4 and model.training
+    model.blocks[0].eval()  # frozen, for example
+    assert export_onnx(model, tmp_path / "deep" / "m.onnx") < 1e-4 and model.training and not model.blocks[0].training
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(OSError):
+        export_onnx(model, tmp_path / "folder.onnx")
+    assert model.training and not list(tmp_path.glob("*.tmp*"))
     session = runtime.InferenceSession(str(tmp_path / "deep" / "m.onnx"), providers=["CPUExecutionProvider"])
     assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == ["a", "b", "c"]
     images = torch.randn(7, model.arguments["in_channels"], *model.patch_embed.image_size)
@@ -1016,9 +1022,55 @@ def test_a_way_to_fit_that_there_is_not_is_refused(ask, tmp_path):
         ask(tmp_path / "0.png")
 
 
-def test_the_rate_finder_is_for_one_process():
-    from types import SimpleNamespace
+def test_labels_are_looked_at_without_decoding_and_not_before_they_are_transformed():
+    from vit_from_scratch.batches import check_part, known_labels
 
+    class Folder(torch.utils.data.Dataset):
+        targets, target_transform, decoded = [0] * 9 + [1], None, 0
+
+        def __len__(self):
+            return 10
+
+        def __getitem__(self, index):
+            self.decoded += 1
+            return X[0], self.targets[index] if self.target_transform is None else self.target_transform(self.targets[index])
+
+    folder = Folder()
+    check_part(DataLoader(folder, batch_size=4), 2)
+    assert known_labels(DataLoader(folder)).tolist() == folder.targets and folder.decoded == 0
+    folder.target_transform = lambda label: 1 - label
+    assert known_labels(DataLoader(folder)) is None
+    with pytest.raises(ValueError, match="validation"):
+        folder.target_transform = lambda label: label + 7
+        check_part(DataLoader(folder, batch_size=4), 2)
+    assert folder.decoded > 0
+
+
+def test_class_weights_change_the_balance_and_not_the_size_of_the_loss():
+    part, silent = loader(), SimpleNamespace()
+    shares = Y.bincount(minlength=3).float() / len(Y)
+    for given in ("10,10,10", "1,2,4"):
+        config = with_settings(Config(), class_weights=given)
+        weights, unknown = weigh_classes(config, part, tiny()), weigh_classes(config, silent, tiny())
+        assert (weights * shares).sum().item() == pytest.approx(1) and unknown.mean().item() == pytest.approx(1)
+    logits = torch.randn(len(Y), 3)
+    ours = loss_sum(logits, Y, config.loss, weights) / len(Y)  # of all images at once: torch's weighted mean
+    assert ours.item() == pytest.approx(torch.nn.functional.cross_entropy(logits, Y, torch.tensor([1.0, 2, 4])).item(), rel=1e-5)
+
+
+def test_sizes_of_numpy_and_heads_that_look_at_no_patch():
+    from vit_from_scratch.interpret import attention_distance
+    from vit_from_scratch.vit import count_parameters
+
+    model = dict(patch_size=8, num_classes=3, embed_dim=16, depth=1, num_heads=2)
+    assert count_parameters(image_size=np.int64(16), **model) == count_parameters(image_size=16, **model)
+    weights = torch.full((1, 2, 5, 5), 0.2)
+    weights[0, 1, 2:] = torch.tensor([1.0, 0, 0, 0, 0])  # three of four patches of one head look at the class token alone
+    distance = attention_distance([weights], (2, 2), 8)
+    assert torch.isfinite(distance).all() and distance[0, 0] == pytest.approx(distance[0, 1].item())
+
+
+def test_the_rate_finder_is_for_one_process():
     with pytest.raises(ValueError, match="2 train together: start it without torchrun"):
         RateFinder().on_start(SimpleNamespace(world=World(0, 2)))
 

@@ -59,14 +59,15 @@ OPERATIONS = (  # RandAugment, Cubuk et al. 2019, section 3
 def operation_matrices(
     operations: Tensor,  # `(B,)`, index into `OPERATIONS`
     strengths: Tensor,  # `(B,)` in [-1, 1]: magnitude / 30 with a sign
+    aspect: float = 1.0,  # height / width of the images, so that a turned square stays one
 ) -> Tensor:  # `(B, 3, 3)`, from output to input coordinates, both in [-1, 1]; the identity for photometric operations
     "Where each geometric operation looks: at most 30 degrees, a shear of 0.3, a shift of 150/331 of the side."
     amount = {name: strengths * (operations == k) for k, name in enumerate(OPERATIONS[1:6], start=1)}
     angle = amount["rotate"] * math.radians(30)
     m = torch.eye(3, device=strengths.device).repeat(len(strengths), 1, 1)
     m[:, 0, 0] = m[:, 1, 1] = angle.cos()
-    m[:, 0, 1] = 0.3 * amount["shear_x"] - angle.sin()
-    m[:, 1, 0] = 0.3 * amount["shear_y"] + angle.sin()
+    m[:, 0, 1] = (0.3 * amount["shear_x"] - angle.sin()) * aspect
+    m[:, 1, 0] = (0.3 * amount["shear_y"] + angle.sin()) / aspect
     m[:, 0, 2], m[:, 1, 2] = (amount[name] * 2 * 150 / 331 for name in ("translate_x", "translate_y"))
     return m
 
@@ -304,7 +305,7 @@ class Augment:
                 operations = torch.randint(len(OPERATIONS), (B,), **draw)
                 strengths = (torch.randint(2, (B,), **draw) * 2 - 1) * self.randaugment_magnitude / 30
                 images = change_colours(images, operations, strengths)
-                matrices = matrices @ operation_matrices(operations, strengths)
+                matrices = matrices @ operation_matrices(operations, strengths, images.shape[2] / images.shape[3])
             images = warp(images, matrices)
         if self.erasing:
             images = erase(images, self.erasing, generator)

@@ -231,8 +231,9 @@ def check_part(
     num_classes: int,  # of the model
     name: str = "validation",  # in the sentence
 ) -> None:
-    "Look at all labels of a part before the first step: those in memory at once, those of a loader batch by batch."
+    "Look at all labels of a part before the first step: those at hand at once, those of a loader batch by batch."
     check, held, seen = BatchCheck(), getattr(part, "labels", None), 0
+    held = held if isinstance(held, Tensor) else known_labels(part)
     try:
         for some in [held] if isinstance(held, Tensor) else (read_batch(batch)[1] for batch in batches_of(part)):
             seen += len(check.labels_for(some.cpu(), num_classes))
@@ -264,7 +265,7 @@ def known_labels(
     labels = getattr(part, "labels", None)
     if isinstance(part, list):
         several = [read_batch(batch)[1] for batch in part]
-        labels = torch.cat(several) if all(some.ndim == 1 for some in several) else None
+        labels = torch.cat(several) if several and all(some.ndim == 1 for some in several) else None
     if labels is None and type(getattr(part, "sampler", None)) in (
         RandomSampler,
         SequentialSampler,
@@ -274,6 +275,8 @@ def known_labels(
         labels = (
             dataset.tensors[1] if len(getattr(dataset, "tensors", ())) == 2 else labels
         )
+        if getattr(dataset, "target_transform", None) is not None:
+            labels = None  # other numbers than these are served
     try:
         labels = None if labels is None else torch.as_tensor(labels).cpu()
     except (TypeError, ValueError, RuntimeError):  # names, for example
@@ -319,7 +322,10 @@ def weigh_classes(
         return None
     if setting != "balanced":
         _refuse_count(len(setting), outputs)
-        return torch.tensor(setting, device=device)
+        weights = torch.tensor(setting)
+        known = labels is not None and len(labels) and labels.max() < len(weights)
+        mean = weights[labels].mean() if known else weights.mean()
+        return (weights / mean).to(device)
     if labels is None:
         raise ValueError("class_weights='balanced' counts the images of every class, and this "
                          "loader does not say which those are: give one number per class")  # fmt: skip

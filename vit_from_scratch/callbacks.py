@@ -236,12 +236,16 @@ class EarlyStopping(Callback):
     def __init__(self, patience: int):  # epochs without a better one
         self.patience = patience
 
+    def on_start(self, trainer: Any) -> None:
+        if trainer.valid_part is None:
+            raise ValueError("EarlyStopping compares epochs on validation images, and there are none: give fit valid=… or data with a validation part")
+
     def on_epoch(self, trainer: Any) -> None:
         trainer.stop |= trainer.epoch - trainer.history.best["epoch"] >= self.patience
 
 # %% ../nbs/workshop/callbacks.ipynb #ef2ca3fe
 class RateFinder(Callback):
-    "Raise the rate from step to step until the loss runs away (Smith 2017, section 3.3); `losses` holds the curve."
+    "Raise the rate from step to step until the loss runs away (Smith 2017, section 3.3); `losses` holds the curve, and the weights are as before."
 
     def __init__(self, low: float = 1e-6, high: float = 1.0, steps: int = 100):
         self.low, self.growth, self.steps, self.losses = low, (high / low) ** (1 / (steps - 1)), steps, []
@@ -251,8 +255,16 @@ class RateFinder(Callback):
             raise ValueError(f"RateFinder sets the rate in one process, but {trainer.world.size} train together: start it without torchrun")
         peak = trainer.config.optimizer.lr
         trainer.schedule = lambda step: self.low * self.growth**step / peak
+        self.before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
 
     def on_step(self, trainer: Any) -> None:
         self.losses.append((trainer.lr, trainer.loss))
         best = min(loss for _, loss in self.losses)
         trainer.stop = len(self.losses) >= self.steps or not self.losses[-1][1] < 4 * best
+        if trainer.stop:
+            trainer.unread.clear()  # a loss that ran away is what was looked for
+
+    def on_stop(self, trainer: Any) -> None:
+        trainer.model.load_state_dict(self.before)
+
+    on_end = on_stop

@@ -228,7 +228,7 @@ def _digest_of_body(path: Path, tail: int) -> bytes:
 
 _MAY_BE_BUILT = re.compile(
     r"collections OrderedDict|torch\._utils _rebuild_tensor_v2"
-    r"|torch (Float|Double|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage"
+    r"|torch (Float|Double|Half|BFloat16|ComplexFloat|ComplexDouble|Long|Int|Short|Char|Byte|Bool)Storage"
 )
 
 
@@ -259,7 +259,7 @@ def _check_archive(path: Path) -> None:
 # %% ../nbs/workshop/checkpoints.ipynb #a269ca85
 def _check_plain(content: Any, size: int) -> None:
     "Refuse what is nested without end, is no plain value, or claims more numbers than the file holds."
-    waiting, seen, room = [(content, 0)], 0, size
+    waiting, seen, room, storages = [(content, 0)], 0, size, set()
     while waiting:
         value, depth = waiting.pop()
         seen += 1
@@ -268,7 +268,9 @@ def _check_plain(content: Any, size: int) -> None:
         if isinstance(value, Tensor):
             if value.layout != torch.strided or value.device.type != "cpu" or not value.is_contiguous() or value.is_quantized:
                 raise ValueError("it holds a tensor that is not plain")
-            room -= value.numel() * value.element_size()
+            storage = value.untyped_storage()
+            room -= 0 if storage.data_ptr() in storages else storage.nbytes()  # tied weights lie in the file once
+            storages.add(storage.data_ptr())
             if room < 0:
                 raise ValueError("it holds larger tensors than the file")
             if value.is_floating_point() and not bool(value.isfinite().all()):

@@ -195,7 +195,7 @@ class LossSettings(Section):
     "What is minimised."
 
     label_smoothing: Rate = setting(0.0, "share of the truth that is spread over all classes")
-    class_weights: Literal["balanced"] | Weights | None = setting(None, "how much an image of each class counts: a number per class, or balanced, all classes alike; none: all images alike")
+    class_weights: Literal["balanced"] | Weights | None = setting(None, "how much an image of each class counts: a number per class (scaled, so that images count 1 on average), or balanced, all classes alike; none: all images alike")
 
 
 class TrainingSettings(Section):
@@ -269,8 +269,8 @@ _ALIASES = {
 _OTHERWISE = {  # what others call by these names, and how it is done here
     "val": "fit's argument valid", "val_data": "fit's argument valid", "validation_data": "fit's argument valid", "eval_dataset": "fit's argument valid",
     "train_data": "fit's argument data", "checkpoint": "fit's argument resume", "ckpt_path": "fit's argument resume", "verbose": "fit's argument progress",
-    "save_dir": "fit's argument run_dir", "patience": "a callback that sets progress.stop = True", "early_stopping": "a callback that sets progress.stop = True",
-    "max_steps": "a callback that sets progress.stop = True after so many steps", "callback": "fit's argument callback", "callbacks": "fit's argument callback",
+    "save_dir": "fit's argument run_dir", "patience": "the callback callbacks.EarlyStopping(patience), in fit's argument callbacks", "early_stopping": "the callback callbacks.EarlyStopping(patience), in fit's argument callbacks",
+    "max_steps": "a callback that sets trainer.stop = True after so many steps", "callback": "fit's argument callback", "callbacks": "fit's argument callback",
     "sampler": "a DataLoader of your own",
     "multi_label": "one class per image always", "task": "one class per image always", "collate_fn": "a DataLoader of your own",
 }  # fmt: skip

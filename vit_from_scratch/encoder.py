@@ -37,7 +37,7 @@ class Mlp(nn.Module):
 
 # %% ../nbs/03_encoder.ipynb #4965e802
 class DropPath(nn.Module):
-    "Stochastic depth: branches skipped for whole samples (Huang et al. 2016, section 3)."
+    "Stochastic depth (Huang et al. 2016, section 3), for single samples as in timm."
 
     def __init__(
         self,

@@ -177,11 +177,11 @@ def meeting_point() -> tuple[Any, int, int, Iterator[int]]:
 def join_world(
     device: torch.device,
 ) -> Iterator[World]:
-    "Meet the other processes that `torchrun` started; without it there is one process."
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    "Meet the other processes that `torchrun` started, or those of a group that is there; without either there is one process."
+    began = not (dist.is_available() and dist.is_initialized())
+    if began and int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield World()
         return
-    began = not dist.is_initialized()
     if began:
         store, rank, size, meetings = meeting_point()
         meeting = dist.PrefixStore(f"fit {next(meetings)}", store)  # a second fit must not find addresses of the first

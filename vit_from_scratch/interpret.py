@@ -555,5 +555,5 @@ def attention_distance(
     for block in weights:
         patches = block[..., num_prefix:, num_prefix:]
         mean = (patches * distance).sum(dim=-1) / patches.sum(dim=-1)
-        found.append(mean.mean(dim=(0, 2)))
+        found.append(mean.nanmean(dim=(0, 2)))  # a patch that looks at no patch has no distance
     return torch.stack(found)

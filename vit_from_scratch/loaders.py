@@ -192,7 +192,7 @@ def place(
     if not serves_itself(part):
         spread = hasattr(getattr(part, "sampler", None), "set_epoch")
         if training and world.size > 1 and not spread:
-            raise ValueError("several processes need ImageData, or a DataLoader with a DistributedSampler; else all of them train on the same images")
+            raise ValueError("several processes need ImageData, or a DataLoader with DistributedSampler(dataset, num_replicas=PROCESSES, rank=NUMBER_OF_THIS_ONE); else all of them train on the same images")
         return part if training or world.size == 1 or spread else Share(part, world)
     share = dict(device=device, rank=world.rank, world_size=world.size, batch_size=config.training.batch_size * world.size)
     if not training:

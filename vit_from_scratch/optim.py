@@ -158,7 +158,8 @@ def make_optimizer(
     groups = [g for g in ({"params": decayed, "weight_decay": o.weight_decay}, {"params": plain, "weight_decay": 0.0}) if g["params"]]
     if o.algorithm == "sgd":
         return Optimizers([torch.optim.SGD(groups, lr=o.lr, momentum=o.momentum)])
-    optimizers = Optimizers([torch.optim.AdamW(groups, lr=o.lr, betas=o.betas, fused=next(iter(free.values())).device.type in ("cpu", "cuda"))])
+    fused = next(iter(free.values())).device.type in ("cpu", "cuda")
+    optimizers = Optimizers([torch.optim.AdamW(groups, lr=o.lr, betas=o.betas, fused=fused)] if groups else [])
     if inner:
         optimizers.append(Muon(list(inner.values()), lr=o.muon_lr, momentum=o.momentum, weight_decay=o.weight_decay, precision=precision))
     return optimizers
@@ -204,7 +205,7 @@ def update_average(
     decay: float,  # share of the old mean that is kept, such as 0.999
     step: int,  # steps taken so far; early on the mean forgets faster
 ) -> None:
-    "Exponential moving average of the weights (Polyak and Juditsky 1992), with a warm-up."
+    "Exponential moving average of the weights (Tarvainen and Valpola 2017, section 3; the plain mean: Polyak and Juditsky 1992), with a warm-up."
     decay = min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
     for mean, now in zip(average.buffers(), model.buffers(), strict=True):

@@ -162,12 +162,15 @@ def move_weights(
     clip, recording = trainer.config.training.grad_clip, is_recording(trainer)
     for optimizer in trainer.optimizers:
         trainer.scaler.unscale_(optimizer)
-    if clip is not None:
-        nn.utils.clip_grad_norm_(trainer.model.parameters(), clip)
+    scaled, norm = trainer.scaler.is_enabled(), None
+    if scaled or clip is not None:
+        norm = nn.utils.clip_grad_norm_(trainer.model.parameters(), math.inf if clip is None else clip)
+    sound = not scaled or bool(norm.isfinite())  # in float16 either all weights move or none
     for group in (g for optimizer in trainer.optimizers for g in optimizer.param_groups if "capturable" in g):
         group["capturable"] = recording
     for optimizer in trainer.optimizers:
-        trainer.scaler.step(optimizer)  # 3 go there
+        if sound:
+            trainer.scaler.step(optimizer)  # 3 go there
         optimizer.zero_grad()  # 4 forget
     trainer.scaler.update()
 
@@ -294,7 +297,7 @@ def measure_epoch(
 ) -> dict[str, Any]:
     "The figures of the epoch that was just trained: a row of the history."
     loss, correct, images = (sum(column) for column in zip(*trainer.tally.sums, strict=True))
-    seed_generators(trainer.config.training.seed, "valid", trainer.epoch, trainer.world.rank)
+    seed_generators(trainer.config.training.seed, "valid", trainer.epoch)  # a loader that shuffles: in one order everywhere
     metrics = None
     if trainer.valid_part is not None:
         metrics = evaluate(trainer.best_model, trainer.valid_part, precision=trainer.precision, together=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .encoder import EncoderBlock
-from .patch_embedding import PatchEmbedding, resize_pos_embed, sincos_2d
+from .patch_embedding import PatchEmbedding, _pair, resize_pos_embed, sincos_2d
 
 # %% ../nbs/04_vit.ipynb #a7fad10f
 def _check_arguments(a: dict) -> None:
@@ -43,8 +43,7 @@ def _grid(
     image_size: int | tuple[int, int], patch_size: int, **_other
 ) -> tuple[int, int]:
     "Patches down and across, of a ViT's arguments"
-    pair = (image_size, image_size) if isinstance(image_size, int) else image_size
-    height, width = pair
+    height, width = _pair(image_size)
     if min(height, width, patch_size) < 1 or height % patch_size or width % patch_size:
         raise ValueError(
             f"an image of {height}x{width} pixels cannot be cut into whole patches of "

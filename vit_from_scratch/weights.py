@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .patch_embedding import resize_pos_embed
-from .vit import ViT, _grid
+from .vit import ViT, _grid, evaluating
 
 # %% ../nbs/workshop/weights.ipynb #567db476
 FACTS = ("arguments", "classes", "mean", "std")  # what a weights file says about its model
@@ -144,7 +144,7 @@ def _read_library(source: str) -> tuple[nn.Module, dict]:
         from transformers import AutoModelForImageClassification
 
         theirs = AutoModelForImageClassification.from_pretrained(name)
-        facts = {"size": theirs.config.image_size, "eps": theirs.config.layer_norm_eps, "classes": list(theirs.config.id2label.values())}
+        facts = {"size": theirs.config.image_size, "eps": theirs.config.layer_norm_eps, "classes": [name for _, name in sorted(theirs.config.id2label.items(), key=lambda item: int(item[0]))]}
         return theirs, facts | _statistics_beside(name)
     except (ImportError, AttributeError, RuntimeError) as error:  # timm's word for an unknown name is RuntimeError
         raise ValueError(f"{source} cannot be opened as a ViT of {library}: {error}") from error
@@ -343,19 +343,23 @@ def export_onnx(
         import onnxscript  # noqa: F401 (torch needs it)
     except ImportError as error:
         raise ValueError(f"writing ONNX takes {error.name}, which is not installed: pip install onnx onnxscript") from None
-    was_training, path = model.training, Path(path).expanduser()
+    path = Path(path).expanduser()
     device = next(model.parameters()).device
     images = torch.randn(2, model.arguments["in_channels"], *model.patch_embed.image_size, device=device)
     path.parent.mkdir(parents=True, exist_ok=True)
     free = {"images": {0: torch.export.Dim("batch")}}
-    program = torch.onnx.export(model.eval(), (images,), input_names=["images"], output_names=["logits"], dynamic_shapes=free, dynamo=True, verbose=False)
+    with evaluating(model):
+        program = torch.onnx.export(model, (images,), input_names=["images"], output_names=["logits"], dynamic_shapes=free, dynamo=True, verbose=False)
     written = program.model_proto
     onnx.helper.set_model_props(written, {key: json.dumps(_plain(getattr(model, key))) for key in FACTS})
     temporary = path.with_name(path.name + ".tmp")
-    onnx.save(written, temporary)
-    difference = _difference_to_onnx(model, temporary)
-    temporary.replace(path)
-    model.train(was_training)
+    try:
+        onnx.save(written, temporary)
+        with evaluating(model):
+            difference = _difference_to_onnx(model, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return difference
 
 # %% ../nbs/workshop/weights.ipynb #0nnxd1ff
