@@ -288,11 +288,16 @@ def test_named_sources(no_download, source):
 
 
 def test_class_names_stand_in_the_order_of_their_numbers(monkeypatch):
-    theirs = redraw(make_huggingface(SMALL), std=0.1).float()
-    theirs.config.id2label = {k: f"class {k}" for k in sorted(range(SMALL["num_classes"]), key=str)}  # 0, 1, 10, 2 …, as in a file with sorted keys
+    twelve = SMALL | dict(num_classes=12)
+    theirs = redraw(make_huggingface(twelve), std=0.1).float()
+    theirs.config.id2label = {k: f"class {k}" for k in sorted(range(12), key=str)}  # 0, 1, 10, 11, 2 …, as in a file with sorted keys
+
+    def no_processor(name):
+        raise OSError(f"{name} has no processor here")
+
     monkeypatch.setattr(transformers.AutoModelForImageClassification, "from_pretrained", lambda name: theirs)
-    monkeypatch.setattr(transformers.AutoImageProcessor, "from_pretrained", lambda name: exec("raise OSError"))
-    assert list(load_weights(ViT(**SMALL), "hf:google/vit").classes) == [f"class {k}" for k in range(SMALL["num_classes"])]
+    monkeypatch.setattr(transformers.AutoImageProcessor, "from_pretrained", no_processor)
+    assert list(load_weights(ViT(**twelve), "hf:google/vit").classes) == [f"class {k}" for k in range(12)]
 
 
 @pytest.mark.parametrize("source", ["timm:relu", "timm:averaged"])
