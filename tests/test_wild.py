@@ -1090,3 +1090,214 @@ def test_the_playground_takes_rectangles():
     HyperparameterPlayground(data)
     settings = dict(patch_size=8, embed_dim=16, depth=1, num_heads=2, mlp_ratio=2.0, dropout=0.0, drop_path=0.0, weight_decay=0.0, augmentation="none", lr=1e-3, batch_size=16, epochs=2)
     assert PlaygroundCosts(data).config(settings).training.small_sizes == (8,)
+
+
+# ---------------------------------------------------------------- what a second breaker found
+def noise_folder(root, numbers, size=16):
+    for name in "ab":
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for i in numbers:
+            pixels = np.random.default_rng([ord(name), i]).integers(0, 256, (size, size, 3)).astype("uint8")
+            Image.fromarray(pixels).save(root / name / f"{i:03d}.png")
+
+
+def said_by(capsys, *words):
+    with pytest.raises(SystemExit) as end:
+        cli.main([str(word) for word in words])
+    out = capsys.readouterr()
+    return end.value.code, out.out + out.err
+
+
+def test_a_folder_that_changed_is_not_measured_as_if_it_had_not(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    noise_folder(tmp_path / "photos", range(20))
+    small = ["model.image_size=16", "training.small_sizes=none", "training.epochs=1", "training.tensorboard=false", "model.depth=1", "model.embed_dim=16", "model.num_heads=2"]
+    sets = [word for text in ("dataset.name=imagefolder", "dataset.root=photos", *small) for word in ("--set", text)]
+    code, _ = said_by(capsys, "train", *sets, "--name", "r")
+    run = next((tmp_path / "runs").iterdir())
+    assert code == 0
+    here = ("--set", "dataset.root=photos")
+    code, as_it_was = said_by(capsys, "evaluate", run, *here)
+    assert code == 0 and as_it_was.split("\n")[1].split()[:2] == ["test", "4"]
+    for text in ("dataset.valid_fraction=0.5", "dataset.split_seed=3"):
+        code, told = said_by(capsys, "evaluate", run, *here, "--set", text)
+        assert code == 2 and text.split("=")[0] in told and "may now hold images that it was trained on" in told
+    for text in ("model.depth=9", "training.epochs=77"):
+        code, told = said_by(capsys, "evaluate", run, "--set", text)
+        assert code == 2 and "changes nothing here" in told
+    (tmp_path / "photos").rename(tmp_path / "pictures")  # the same images, elsewhere: still its own test part
+    code, moved = said_by(capsys, "evaluate", run, "--set", "dataset.root=pictures")
+    assert code == 0 and "the images of the run itself" in moved and as_it_was in moved
+    monkeypatch.chdir(tmp_path / "runs")
+    code, elsewhere = said_by(capsys, "evaluate", run, "--set", f"dataset.root={tmp_path / 'pictures'}")
+    assert code == 0 and as_it_was in elsewhere
+    monkeypatch.chdir(tmp_path)
+    noise_folder(tmp_path / "new", range(100, 120))  # as many, but others
+    code, new = said_by(capsys, "evaluate", run, "--set", "dataset.root=new")
+    assert code == 0 and new.split("\n")[1].split()[:2] == ["all", "40"]
+    (tmp_path / "pictures").rename(tmp_path / "photos")
+    noise_folder(tmp_path / "photos", [20])  # one more of each class
+    for words in (("evaluate", run, *here), ("evaluate", run, *here, "--part", "valid"), ("export", run, "--html", "page.html")):
+        code, told = said_by(capsys, *words)
+        assert code == 2 and "may now hold images that it was trained on" in told
+
+
+def test_a_finished_run_that_is_resumed_keeps_its_settings_and_its_monitor(tmp_path, capsys):
+    fit(tiny(), loader(), valid=loader(), run_dir=tmp_path / "r", **QUICK)
+    before = (tmp_path / "r" / "config.json").read_bytes()
+    fit(tiny(), loader(), valid=loader(), resume=tmp_path / "r", lr=0.5, progress=False)
+    assert (tmp_path / "r" / "config.json").read_bytes() == before
+    with pytest.raises(ValueError, match="training.monitor=loss: the checkpoint was trained with accuracy"):
+        fit(tiny(), loader(), valid=loader(), resume=tmp_path / "r", epochs=9, monitor="loss", progress=False)
+
+
+def test_a_new_run_writes_over_nothing(tmp_path):
+    from vit_from_scratch.checkpoint import OF_A_RUN
+
+    mine = [*OF_A_RUN, "events.out.tfevents.123.mine", ".notes.tmp"]
+    for name in mine:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_text("MINE")
+        if name in OF_A_RUN:
+            with pytest.raises(ValueError, match="choose another folder"):
+                fit(tiny(), loader(), run_dir=folder, **QUICK)
+            assert [path.name for path in folder.iterdir()] == [name]
+        else:
+            fit(tiny(), loader(), run_dir=folder, **QUICK | dict(tensorboard=True))
+        assert (folder / name).read_text() == "MINE"
+
+
+def test_what_callbacks_wrote_for_tensorboard_stays_after_a_resume(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator").EventAccumulator
+
+    def mine(trainer):
+        if trainer.event == "epoch":
+            trainer.writer.add_scalar("mine/x", 42.0, trainer.step)
+
+    settings = QUICK | dict(tensorboard=True, epochs=2)
+    fit(tiny(), loader(), valid=loader(), run_dir=tmp_path / "r", callback=mine, **settings)
+    fit(tiny(), loader(), valid=loader(), resume=tmp_path / "r", callback=mine, **settings | dict(epochs=3))
+    events = accumulator(str(tmp_path / "r"))
+    events.Reload()
+    assert [e.step for e in events.Scalars("mine/x")] == [4, 8, 12]
+    assert [e.step for e in events.Scalars("epoch/valid_accuracy")] == [4, 8, 12]
+
+
+def test_outputs_do_not_fall_on_inputs(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(name)
+    (tmp_path / "list.csv").write_text("a.png,note one\nb.png,note two\n")
+    (tmp_path / "best.pth").write_text("weights")
+    (tmp_path / "notes.csv").write_text("my,own,table\n")
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for words, reason in (
+        (("predict", "shapes", "list.csv", "--csv", "list.csv"), "one of the files that are read"),
+        (("predict", "shapes", "a.png", "--attention", "a.png"), "one of the files that are read"),
+        (("predict", "shapes", ".", "--attention", "b.png"), "one of the files that are read"),
+        (("predict", "shapes", "a.png", "--csv", "notes.csv"), "holds something else than predictions"),
+        (("predict", "shapes", "a.png", "--attention", "x.foo"), "the name ends in .png"),
+        (("predict", "shapes", "a.png", "--json", "b.png"), "the name ends in .json"),
+        (("predict", "shapes", ""), "empty name"),
+        (("export", "shapes", "--html", "b.png", "b.png"), "the name ends in .html"),
+        (("export", "shapes", "--onnx", "best.pth"), "the name ends in .onnx"),
+        (("export", "shapes", "--onnx", "m.onnx", "--precision", "int8"), "is for the page: the weights of --onnx stay float32"),
+    ):
+        code, told = said_by(capsys, *words)
+        assert code == 2 and reason in told and "Traceback" not in told, told
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+    for _ in range(2):  # a table of one's own predictions is made anew
+        code, told = said_by(capsys, "predict", "shapes", "a.png", "--csv", "deep/out.csv", "--attention", "deep/out.png")
+        assert code == 0 and (tmp_path / "deep" / "out.csv").is_file() and (tmp_path / "deep" / "out.png").is_file()
+
+
+def test_a_speed_run_looks_at_its_folder_first(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("vit_from_scratch.speedrun.run", lambda *_, **__: pytest.fail("it trained"))
+    (tmp_path / "speedruns").write_text("mine")
+    code, told = said_by(capsys, "speedrun", "--preset", "shapes", "--set", "dataset.limit=256", "--out", tmp_path / "speedruns")
+    assert code == 2 and "the record cannot be written into" in told
+
+
+def test_a_reader_who_leaves_does_not_end_a_run(monkeypatch, capsys):
+    def leave(text):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(cli.typer, "echo", leave)
+    monkeypatch.setattr(cli.sys, "stdout", io.StringIO())
+    cli._say("a line")
+    assert "the training goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("spoil, words", [
+    (lambda s: s | {"pos_embed": s["pos_embed"][0]}, "pos_embed is 5x16 in the source"),
+    (lambda s: s | {"head.weight": s["head.weight"] * float("nan")}, "head.weight holds numbers that are not finite"),
+    (lambda s: {name: w.to(torch.int8) for name, w in s.items()}, "numbers of the type int8"),
+    (lambda s: {name: w.to(torch.complex64) for name, w in s.items()}, "numbers of the type complex64"),
+    (lambda s: {1: s["head.weight"]}, "a state dict has names, and this one has 1"),
+    (lambda s: {"embeddings.patch_embeddings.projection.weight": s["patch_embed.proj.weight"], "encoder.layer.0.attention.attention.query.weight": torch.zeros(16, 16)}, "queries, keys and values belong together"),
+    (lambda s: None, "not from NoneType"),
+    (lambda s: tiny(), "not from ViT; give its state_dict()"),
+])  # fmt: skip
+def test_weights_that_cannot_be_started_from(spoil, words):
+    model = tiny()
+    before = {name: w.clone() for name, w in model.state_dict().items()}
+    with pytest.raises(ValueError) as refusal:
+        load_weights(model, spoil(dict(tiny().state_dict())))
+    assert words in str(refusal.value)
+    assert all(w.equal(before[name]) for name, w in model.state_dict().items())
+
+
+def test_a_colour_model_without_a_bias_is_refused_in_a_sentence():
+    state = {name: w for name, w in tiny().state_dict().items() if name != "patch_embed.proj.bias"}
+    with pytest.raises(ValueError, match="patch_embed.proj"):
+        load_weights(tiny(in_channels=1), state)
+
+
+def test_names_lists_and_folders_of_the_working_directory(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shapes").mkdir()  # a folder of data with the name of a model
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save("a,b.png")
+    (tmp_path / "l.txt").write_text("a,b.png\n")
+    (tmp_path / "l.csv").write_text('file,rank\n"a,b.png",5\n')
+    for name in ("l.txt", "l.csv"):
+        code, told = said_by(capsys, "predict", "shapes", name)
+        assert code == 0 and "a,b.png" in told
+    (tmp_path / "latin.txt").write_bytes("büro.png\n".encode("latin-1"))
+    code, told = said_by(capsys, "predict", "shapes", "latin.txt")
+    assert code == 2 and "latin.txt is no text in UTF-8 (byte 2)" in told
+    noise_folder(tmp_path / "trains" / "train", [1])
+    (tmp_path / "flat" / "train").mkdir(parents=True)
+    noise_folder(tmp_path / "flat" / "plane", [1])
+    code, told = said_by(capsys, "train", "--set", "dataset.name=imagefolder", "--set", "dataset.root=flat")
+    assert code == 2 and "if it is a class, rename it" in told
+
+
+def test_resuming_from_a_folder_or_without_last_pth(tmp_path, capsys):
+    fit(tiny(), loader(), valid=loader(), run_dir=tmp_path / "r", **QUICK | dict(epochs=2))
+    code, told = said_by(capsys, "train", "--set", f"training.resume_path={tmp_path / 'r'}")
+    assert code == 2 and "is a folder; give the last.pth in it" in told
+    (tmp_path / "r" / "last.pth").unlink()
+    config = resolve(None, [f"training.resume_path={tmp_path / 'r' / 'last.pth'}"])
+    assert config.training.epochs == 2
+    with pytest.warns(UserWarning, match="goes on with"):
+        history = fit(tiny(), loader(), valid=loader(), resume=tmp_path / "r", epochs=3, progress=False)
+    assert [row["epoch"] for row in history.rows] == [1, 2, 3]
+
+
+def test_a_damaged_table_of_the_test_is_left_out(tmp_path):
+    from vit_from_scratch.checkpoint import load_run
+
+    fit(tiny(), loader(), valid=loader(), run_dir=tmp_path / "r", **QUICK)
+    (tmp_path / "r" / "test.json").write_text("{")
+    with pytest.warns(UserWarning, match="test.json is damaged"):
+        assert load_run(tmp_path / "r").history.test is None
+
+
+def test_transparent_palettes_say_nothing(tmp_path):
+    picture = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16) % 4, "P")
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    picture.save(tmp_path / "p.png", transparency=b"\x00\xff\x80\xff")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.asarray(read_image(tmp_path / "p.png"))[0, :4].tolist() == [[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]]

@@ -87,9 +87,9 @@ class Checkpoints(Callback):
         self.saved_at = time.monotonic()
 
     def on_start(self, trainer: Any) -> None:
-        write_safely(self.folder / "config.json", config_json(trainer.config).encode())
-        if trainer.epoch < trainer.epochs:  # an earlier end measured other weights
-            remove_quietly(self.folder / "test.json")
+        if trainer.epoch < trainer.epochs:  # else nothing is trained, and nothing changes
+            write_safely(self.folder / "config.json", config_json(trainer.config).encode())
+            remove_quietly(self.folder / "test.json")  # an earlier end measured other weights
         unkept = trainer.mark is not None and trainer.mark["digest"] is None  # killed before best.pth was there
         if trainer.step == 0 or unkept:
             self.save(trainer, best=unkept)
@@ -134,16 +134,18 @@ class MetricsTable(Callback):
 
 # %% ../nbs/workshop/callbacks.ipynb #fa6d068e
 class TensorBoard(Callback):
-    "The same figures for TensorBoard; a resumed run writes all its rows again, so that none is missing or there twice."
+    "The same figures for TensorBoard; a resumed run writes all its rows again, so that none is missing or there twice. What callbacks write stays."
 
     def __init__(self, folder: Path):
-        self.folder, self.writer, self.written = folder, None, 0
+        self.folder, self.writer, self.theirs, self.written = folder, None, None, 0
 
     def on_start(self, trainer: Any) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        before = list(self.folder.glob("events.out.tfevents.*"))
-        self.writer = trainer.writer = SummaryWriter(self.folder)
+        resumed = trainer.step > 0
+        before = [path for path in self.folder.glob("events.out.tfevents.*") if resumed and path.suffix != ".callbacks"]
+        self.writer = SummaryWriter(self.folder)
+        self.theirs = trainer.writer = SummaryWriter(self.folder, filename_suffix=".callbacks")
         for row in trainer.history.rows:
             self.write_row(row)
         self.on_step(trainer)
@@ -168,8 +170,9 @@ class TensorBoard(Callback):
         self.write_row(trainer.row)
 
     def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
+        for writer in (self.writer, self.theirs):
+            if writer is not None:
+                writer.close()
 
 # %% ../nbs/workshop/callbacks.ipynb #a2655ee5
 class ProgressBar(Callback):

@@ -596,10 +596,10 @@ def check_resumable(
     saved: Config,  # what the checkpoint was trained with
     asked: Config,  # what is asked for now
 ) -> None:
-    "Refuse to go on with another architecture, data set or optimizer."
+    "Refuse to go on with another architecture, data set or optimizer, or to choose the best epoch by something else than before."
     for name, (old, new) in differences(saved, asked).items():
         section, field = name.split(".")
-        if name == "optimizer.algorithm" or (section in ("model", "dataset") and field not in _FREE):
+        if name in ("optimizer.algorithm", "training.monitor") or (section in ("model", "dataset") and field not in _FREE):
             raise ConfigError(f"{name}={_quoted(new)}: the checkpoint was trained with {as_text(old)}, and going on cannot change that; start a new run")
 
 # %% ../nbs/workshop/settings.ipynb #n0effect
@@ -649,9 +649,12 @@ def resolve(
         return config
     if preset_name:
         raise ConfigError(f"--preset {preset_name} and training.resume_path do not go together; a resumed run keeps the settings it was started with")
-    if not Path(path).is_file():
+    file = Path(path).expanduser()
+    if file.is_dir():
+        raise ConfigError(f"training.resume_path={_quoted(path)} is a folder; give the last.pth in it")
+    if not file.is_file() and not (file.name == "last.pth" and file.with_name("previous.pth").is_file()):
         raise ConfigError(f"training.resume_path={_quoted(path)}: there is no such file; give the last.pth of a run")
-    saved = load_config(Path(path).parent / "config.json")
+    saved = load_config(file.parent / "config.json")
     resumed = with_overrides(saved, overrides)
     check_resumable(saved, resumed)
     return resumed

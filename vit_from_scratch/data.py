@@ -265,7 +265,8 @@ def list_folder(
     folder, seen = Path(folder), {} if seen is None else seen
     found = _class_folders(folder)
     if not found or (unknown := set(found) - set(classes or found)):
-        raise ValueError(f"{folder} has no class folders" if not found else f"{folder}: no training images of {', '.join(sorted(unknown))}")
+        reserved = "; a folder of this name holds a part of the data, one folder per class in it: if it is a class, rename it" if folder.name.lower() in sum(map(list, PART_NAMES.values()), []) else ""
+        raise ValueError(f"{folder} has no class folders{reserved}" if not found else f"{folder}: no training images of {', '.join(sorted(unknown))}")
     files, others = {}, []
     for name in found:
         paths = sorted(_walk(str(folder / name), seen, f"{folder.name}/{name}"), key=os.path.split)
@@ -296,6 +297,8 @@ def find_images(
 ) -> list[str]:  # files: those that were named, and all images below the folders
     "The image files that somebody means."
     found: list[str] = []
+    if "" in map(str, given):
+        raise ValueError("an image has an empty name; is a variable of the shell not set?")
     for path in (Path(path).expanduser() for path in given):
         if path.is_dir():
             below = sorted((file for file in _walk(str(path), {}, "") if file.lower().endswith(SUFFIXES)), key=os.path.split)
@@ -303,7 +306,12 @@ def find_images(
                 raise ValueError(f"{path} holds no image; supported are {' '.join(SUFFIXES)}")
             found += below
         elif path.suffix.lower() in (".txt", ".csv", ".list") and path.is_file():
-            lines = [line.split(",")[0].strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+            try:
+                text = path.read_text(encoding="utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path} is no text in UTF-8 (byte {error.start + 1}); save it in that encoding") from None
+            rows = csv.reader(text.splitlines()) if path.suffix.lower() == ".csv" else ([line] for line in text.splitlines())
+            lines = [row[0].strip() for row in rows if row]
             lines = lines[1:] if lines and lines[0].lower() in ("file", "path", "image", "filename") else lines
             found += [str(path.parent / line) if (path.parent / line).exists() else line for line in lines if line]
         else:
@@ -365,6 +373,7 @@ def read_image(
             if header_only:
                 return None
             upright = ImageOps.exif_transpose(file)
+            upright = upright.convert("RGBA") if "transparency" in upright.info else upright  # PIL asks for this step of palettes
             image = (_eight_bits(upright) if upright.mode[0] in "IF" else upright).convert(MODES[channels])
     except Exception as error:  # the decoders of PIL raise many kinds
         raise ValueError(f"{path} cannot be read as an image ({error}); repair it or take it out") from None

@@ -102,7 +102,10 @@ def speedrun(
     "Train once, note when validation reached each mark, test once, and write all of it down."
     if config.training.resume_path is not None or config.training.resume != "no" or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("a speed run is one run from its first step, in one process: leave out training.resume_path and training.resume, and start it without torchrun")
-    began = time.perf_counter()
+    began, out = time.perf_counter(), Path(out).expanduser()
+    if out.exists() and not (out.is_dir() and os.access(out, os.W_OK)):
+        raise ConfigError(f"the record cannot be written into {out}: it is no folder, or nothing may be written there; choose another one")
+    out.mkdir(parents=True, exist_ok=True)
     data = open_training_data(config) if data is None else data
     if data.valid is None:
         raise ConfigError("a speed run needs validation images; set dataset.valid_fraction, for example to 0.1")
@@ -110,7 +113,7 @@ def speedrun(
     reading = time.perf_counter() - began
     history = run(config, None, data, callbacks=watch, progress=progress, say=say)
     record = make_record(data, history, watch, {"reading_seconds": reading, "hardware": hardware})
-    return write_record(Path(out).expanduser(), record)
+    return write_record(out, record)
 
 # %% ../nbs/workshop/stopwatch.ipynb #37888567
 def make_record(

@@ -72,6 +72,8 @@ def rename_weights(
     state: Mapping[str, Tensor],  # a state dict of timm, torchvision, Hugging Face or this package
 ) -> tuple[dict[str, Tensor], str]:  # the same tensors under our names, and the library they came from
     "Recognise whose ViT a state dict belongs to, and give its tensors our names, which are timm's."
+    if strange := [name for name in state if not isinstance(name, str)]:
+        raise ValueError(f"a state dict has names, and this one has {strange[0]!r}")
     state = {re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor for name, tensor in state.items()}
     marks = {"conv_proj.weight": "torchvision", "embeddings.patch_embeddings.projection.weight": "huggingface", "patch_embed.proj.weight": "timm"}
     layout = next((library for mark, library in marks.items() if mark in state or f"vit.{mark}" in state), None)
@@ -85,7 +87,10 @@ def rename_weights(
             name = re.sub(pattern, new, name)
         renamed[name] = tensor
     for name in [n for n in renamed if ".attn.q." in n]:  # three matrices become one
-        renamed[name.replace(".q.", ".qkv.")] = torch.cat([renamed.pop(name.replace(".q.", f".{part}.")) for part in "qkv"])
+        three = [name.replace(".q.", f".{part}.") for part in "qkv"]
+        if missing := [part for part in three if part not in renamed]:
+            raise ValueError(f"the source has {name} and no {missing[0]}: queries, keys and values belong together")
+        renamed[name.replace(".q.", ".qkv.")] = torch.cat([renamed.pop(part) for part in three])
     return renamed, layout
 
 # %% ../nbs/workshop/weights.ipynb #6e06980a
@@ -154,6 +159,8 @@ def _read_source(source: Mapping[str, Tensor] | str | Path) -> tuple[Mapping[str
     "State dict, known facts, and the other library's model if there is one"
     if isinstance(source, Mapping):
         return source, {}, None
+    if not isinstance(source, (str, Path)):
+        raise ValueError(f"weights come from a state dict, a file, a run folder or a name, not from {type(source).__name__}" + ("; give its state_dict()" if isinstance(source, nn.Module) else ""))
     if isinstance(source, str) and source.split(":")[0] in ("timm", "torchvision", "hf"):
         theirs, facts = _read_library(source)
         return theirs.state_dict(), facts, theirs
@@ -232,6 +239,7 @@ def _fit_channels(
         or weight is None
         or weight.ndim != 4
         or weight.shape[1] != 3
+        or "patch_embed.proj.bias" not in state
     ):
         return state, facts
     known = facts.get("mean") is not None and facts.get("std") is not None
@@ -296,7 +304,12 @@ def load_weights(
     if new_head:
         fresh = ("head.",) if "cls_token" in given else ("head.", "cls_token")
         given = {k: v for k, v in given.items() if not k.startswith(("head.", "pooler."))} | {k: v for k, v in wanted.items() if k.startswith(fresh)}
-    if {"pos_embed"} <= given.keys() & wanted.keys() and given["pos_embed"].shape[2] == wanted["pos_embed"].shape[2]:
+    for name, w in given.items():
+        if name in wanted and not (w.is_floating_point() and bool(w.isfinite().all())):
+            what = f"numbers of the type {str(w.dtype).removeprefix('torch.')}" if not w.is_floating_point() else "numbers that are not finite"
+            raise ValueError(f"{name} holds {what} in the source: these are no weights to start from")
+    positions = given.get("pos_embed") if "pos_embed" in wanted else None
+    if positions is not None and positions.ndim == 3 and positions.shape[2] == wanted["pos_embed"].shape[2]:
         given["pos_embed"] = _positions_for(model, given["pos_embed"], resize, grid, cls_row)
     if mismatch := _first_mismatch(wanted, given):
         raise ValueError(mismatch)
