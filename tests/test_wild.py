@@ -205,7 +205,7 @@ def test_names_of_others_lead_somewhere():
     for name, meant in nearest.items():
         with pytest.raises(ConfigError, match=meant):
             fit(tiny(), loader(), **{**QUICK, name: 1})
-    otherwise = {"val": "argument valid", "patience": "stop", "early_stopping": "stop", "criterion": "cross-entropy", "focal_loss": "focal loss", "max_steps": "stop"}
+    otherwise = {"val": "argument valid", "patience": "EarlyStopping", "early_stopping": "EarlyStopping", "criterion": "cross-entropy", "focal_loss": "focal loss", "max_steps": "stop"}
     for name, meant in otherwise.items():
         with pytest.raises(ConfigError) as error:
             fit(tiny(), loader(), **{**QUICK, name: 1})
@@ -1283,6 +1283,14 @@ def test_resuming_from_a_folder_or_without_last_pth(tmp_path, capsys):
     with pytest.warns(UserWarning, match="goes on with"):
         history = fit(tiny(), loader(), valid=loader(), resume=tmp_path / "r", epochs=3, progress=False)
     assert [row["epoch"] for row in history.rows] == [1, 2, 3]
+
+
+def test_best_weights_that_are_gone_on_with_are_kept(tmp_path):
+    fit(tiny(), loader(), valid=loader(), run_dir=tmp_path / "r", **QUICK)
+    (tmp_path / "r" / "last.pth").unlink()
+    before = (tmp_path / "r" / "best.pth").read_bytes()
+    fit(tiny(), loader(), valid=loader(), resume=tmp_path / "r" / "best.pth", epochs=4, lr=1e-2, progress=False)
+    assert (tmp_path / "r" / "best.pth").read_bytes() != before == (tmp_path / "r" / "resumed-from.pth").read_bytes()
 
 
 def test_a_damaged_table_of_the_test_is_left_out(tmp_path):

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from vit_from_scratch.checkpoint import (
     Checkpoint,
     checkpoint_content,
+    give_second_name,
     hold_folder,
     remove_quietly,
     restore,
@@ -90,6 +91,8 @@ class Checkpoints(Callback):
         if trainer.epoch < trainer.epochs:  # else nothing is trained, and nothing changes
             write_safely(self.folder / "config.json", config_json(trainer.config).encode())
             remove_quietly(self.folder / "test.json")  # an earlier end measured other weights
+        if trainer.step > 0 and (self.folder / "best.pth").exists() and not (self.folder / "last.pth").exists():
+            give_second_name(self.folder / "best.pth", "resumed-from.pth")  # a better epoch writes over best.pth
         unkept = trainer.mark is not None and trainer.mark["digest"] is None  # killed before best.pth was there
         if trainer.step == 0 or unkept:
             self.save(trainer, best=unkept)
