@@ -230,7 +230,7 @@ def test_predict_names_classes_and_draws_attention(folder, tmp_path):
     assert code == 0, err
     assert out.count("%") == 2 and Image.open(tmp_path / "out.png").size > (100, 100)
     assert "broken.png" in refused(*run("predict", str(folder), str(tmp_path / "broken.png")))
-    assert "the name ends in" in refused(*run("predict", str(folder), str(tmp_path / "a.png"), "--attention", str(tmp_path / "out.foo")))
+    assert "has to end in" in refused(*run("predict", str(folder), str(tmp_path / "a.png"), "--attention", str(tmp_path / "out.foo")))
     code, _, err = run("predict", str(folder), str(tmp_path / "a.png"), "--attention", str(tmp_path / "new" / "out.png"))
     assert code == 0 and (tmp_path / "new" / "out.png").is_file(), err
 

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import shutil
 import warnings
 from types import SimpleNamespace
 
@@ -1040,6 +1041,12 @@ def test_labels_are_looked_at_without_decoding_and_not_before_they_are_transform
     assert known_labels(DataLoader(folder)).tolist() == folder.targets and folder.decoded == 0
     folder.target_transform = lambda label: 1 - label
     assert known_labels(DataLoader(folder)) is None
+    folder.target_transform = None
+    assert known_labels(DataLoader(folder, collate_fn=lambda rows: rows)) is None
+    with pytest.raises(ValueError, match="labels run from 0 to 1"):
+        check_part(DataLoader(folder, batch_size=4), 1)
+    coarse = type("Coarse", (Folder,), {"__getitem__": lambda self, index: (X[0], self.targets[index] // 2)})()
+    check_part(DataLoader(coarse, batch_size=4), 1)  # what is served counts, not what is written in it
     with pytest.raises(ValueError, match="validation"):
         folder.target_transform = lambda label: label + 7
         check_part(DataLoader(folder, batch_size=4), 2)
@@ -1135,6 +1142,10 @@ def test_a_folder_that_changed_is_not_measured_as_if_it_had_not(tmp_path, capsys
     noise_folder(tmp_path / "new", range(100, 120))  # as many, but others
     code, new = said_by(capsys, "evaluate", run, "--set", "dataset.root=new")
     assert code == 0 and new.split("\n")[1].split()[:2] == ["all", "40"]
+    shutil.copytree(tmp_path / "new", tmp_path / "parts" / "train")
+    noise_folder(tmp_path / "parts" / "valid", range(200, 203))
+    code, parts = said_by(capsys, "evaluate", run, "--set", "dataset.root=parts", "--part", "valid")
+    assert code == 0 and parts.split("\n")[1].split()[:2] == ["valid", "6"]  # files of its own
     (tmp_path / "pictures").rename(tmp_path / "photos")
     noise_folder(tmp_path / "photos", [20])  # one more of each class
     for words in (("evaluate", run, *here), ("evaluate", run, *here, "--part", "valid"), ("export", run, "--html", "page.html")):
@@ -1154,6 +1165,8 @@ def test_a_finished_run_that_is_resumed_keeps_its_settings_and_its_monitor(tmp_p
 def test_a_new_run_writes_over_nothing(tmp_path):
     from vit_from_scratch.checkpoint import OF_A_RUN
 
+    fit(tiny(), loader(), valid=loader(), run_dir=tmp_path / "r", **QUICK | dict(epochs=2))
+    assert {path.name for path in (tmp_path / "r").iterdir() if path.is_file() and "tfevents" not in path.name} <= set(OF_A_RUN)
     mine = [*OF_A_RUN, "events.out.tfevents.123.mine", ".notes.tmp"]
     for name in mine:
         folder = tmp_path / name
@@ -1180,8 +1193,10 @@ def test_what_callbacks_wrote_for_tensorboard_stays_after_a_resume(tmp_path):
     fit(tiny(), loader(), valid=loader(), resume=tmp_path / "r", callback=mine, **settings | dict(epochs=3))
     events = accumulator(str(tmp_path / "r"))
     events.Reload()
-    assert [e.step for e in events.Scalars("mine/x")] == [4, 8, 12]
     assert [e.step for e in events.Scalars("epoch/valid_accuracy")] == [4, 8, 12]
+    theirs = accumulator(str(tmp_path / "r" / "callbacks"))
+    theirs.Reload()
+    assert [e.step for e in theirs.Scalars("mine/x")] == [4, 8, 12]
 
 
 def test_outputs_do_not_fall_on_inputs(tmp_path, capsys, monkeypatch):
@@ -1191,24 +1206,27 @@ def test_outputs_do_not_fall_on_inputs(tmp_path, capsys, monkeypatch):
     (tmp_path / "list.csv").write_text("a.png,note one\nb.png,note two\n")
     (tmp_path / "best.pth").write_text("weights")
     (tmp_path / "notes.csv").write_text("my,own,table\n")
+    (tmp_path / "config.json").write_text("{}")
     kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     for words, reason in (
         (("predict", "shapes", "list.csv", "--csv", "list.csv"), "one of the files that are read"),
         (("predict", "shapes", "a.png", "--attention", "a.png"), "one of the files that are read"),
         (("predict", "shapes", ".", "--attention", "b.png"), "one of the files that are read"),
         (("predict", "shapes", "a.png", "--csv", "notes.csv"), "holds something else than predictions"),
-        (("predict", "shapes", "a.png", "--attention", "x.foo"), "the name ends in .png"),
-        (("predict", "shapes", "a.png", "--json", "b.png"), "the name ends in .json"),
+        (("predict", "shapes", "a.png", "--attention", "x.foo"), "has to end in .png"),
+        (("predict", "shapes", "a.png", "--json", "b.png"), "has to end in .json"),
+        (("predict", "shapes", "a.png", "--json", "config.json"), "holds something else than predictions"),
+        (("predict", "shapes", "a.png", "--json", "."), "is a folder"),
         (("predict", "shapes", ""), "empty name"),
-        (("export", "shapes", "--html", "b.png", "b.png"), "the name ends in .html"),
-        (("export", "shapes", "--onnx", "best.pth"), "the name ends in .onnx"),
+        (("export", "shapes", "--html", "b.png", "b.png"), "has to end in .html"),
+        (("export", "shapes", "--onnx", "best.pth"), "has to end in .onnx"),
         (("export", "shapes", "--onnx", "m.onnx", "--precision", "int8"), "is for the page: the weights of --onnx stay float32"),
     ):
         code, told = said_by(capsys, *words)
         assert code == 2 and reason in told and "Traceback" not in told, told
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
     for _ in range(2):  # a table of one's own predictions is made anew
-        code, told = said_by(capsys, "predict", "shapes", "a.png", "--csv", "deep/out.csv", "--attention", "deep/out.png")
+        code, told = said_by(capsys, "predict", "shapes", "a.png", "--csv", "deep/out.csv", "--json", "deep/out.json", "--attention", "deep/out.png")
         assert code == 0 and (tmp_path / "deep" / "out.csv").is_file() and (tmp_path / "deep" / "out.png").is_file()
 
 
@@ -1226,7 +1244,7 @@ def test_a_reader_who_leaves_does_not_end_a_run(monkeypatch, capsys):
     monkeypatch.setattr(cli.typer, "echo", leave)
     monkeypatch.setattr(cli.sys, "stdout", io.StringIO())
     cli._say("a line")
-    assert "the training goes on" in capsys.readouterr().err
+    assert "nobody reads the output any more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("spoil, words", [
@@ -1260,6 +1278,10 @@ def test_names_lists_and_folders_of_the_working_directory(tmp_path, capsys, monk
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save("a,b.png")
     (tmp_path / "l.txt").write_text("a,b.png\n")
     (tmp_path / "l.csv").write_text('file,rank\n"a,b.png",5\n')
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save("g.png")
+    (tmp_path / "labels.txt").write_text("g.png,3\n")
+    code, told = said_by(capsys, "predict", "shapes", "labels.txt")
+    assert code == 0 and "g.png" in told
     for name in ("l.txt", "l.csv"):
         code, told = said_by(capsys, "predict", "shapes", name)
         assert code == 0 and "a,b.png" in told
@@ -1290,7 +1312,7 @@ def test_best_weights_that_are_gone_on_with_are_kept(tmp_path):
     (tmp_path / "r" / "last.pth").unlink()
     before = (tmp_path / "r" / "best.pth").read_bytes()
     fit(tiny(), loader(), valid=loader(), resume=tmp_path / "r" / "best.pth", epochs=4, lr=1e-2, progress=False)
-    assert (tmp_path / "r" / "best.pth").read_bytes() != before == (tmp_path / "r" / "resumed-from.pth").read_bytes()
+    assert (tmp_path / "r" / "best.pth").read_bytes() != before == (tmp_path / "r" / "best-before.pth").read_bytes()
 
 
 def test_a_damaged_table_of_the_test_is_left_out(tmp_path):
@@ -1309,3 +1331,8 @@ def test_transparent_palettes_say_nothing(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.asarray(read_image(tmp_path / "p.png"))[0, :4].tolist() == [[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]]
+    greys = np.linspace(0, 65535, 16).astype(np.uint16).reshape(4, 4)
+    Image.fromarray(greys).save(tmp_path / "plain.png")
+    Image.fromarray(greys).save(tmp_path / "clear.png", transparency=0)
+    plain, clear = (np.asarray(read_image(tmp_path / f"{name}.png", channels=1)) for name in ("plain", "clear"))
+    assert plain.max() == 255 and (plain == clear).all()

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['read_batch', 'check_source', 'batches_of', 'logits_of', 'check_trainable', 'BatchCheck', 'answers', 'refuse_counts',
-           'refuse_raw_pixels', 'num_outputs', 'check_part', 'check_parts', 'known_labels', 'describe_imbalance',
+           'refuse_raw_pixels', 'known_labels', 'num_outputs', 'check_part', 'check_parts', 'describe_imbalance',
            'weigh_classes', 'loss_sum']
 
 # %% ../nbs/workshop/batches.ipynb #cd3b9b18
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import RandomSampler, SequentialSampler
+from torch.utils.data import RandomSampler, SequentialSampler, default_collate, default_convert
 
 # %% ../nbs/workshop/batches.ipynb #01baada2
 _KEYS = {"images": ("pixel_values", "images", "image", "img"), "labels": ("labels", "label", "targets", "target")}
@@ -216,6 +216,33 @@ def refuse_raw_pixels(
             raise ValueError(text)
         warnings.warn(text, stacklevel=3)
 
+# %% ../nbs/workshop/batches.ipynb #c1assw02
+def known_labels(
+    part: Any,  # a part of the data
+) -> Tensor | None:  # int64 `(M,)`; None: not known without going through the data
+    "Class numbers of a part's images, where they lie at hand."
+    labels = getattr(part, "labels", None)
+    if isinstance(part, list):
+        several = [read_batch(batch)[1] for batch in part]
+        labels = torch.cat(several) if several and all(some.ndim == 1 for some in several) else None
+    if labels is None and type(getattr(part, "sampler", None)) in (
+        RandomSampler,
+        SequentialSampler,
+    ):
+        dataset = part.dataset
+        labels = getattr(dataset, "targets", getattr(dataset, "labels", None))
+        labels = (
+            dataset.tensors[1] if len(getattr(dataset, "tensors", ())) == 2 else labels
+        )
+        if getattr(dataset, "target_transform", None) is not None or part.collate_fn not in (default_collate, default_convert):
+            labels = None  # other numbers than these may be served
+    try:
+        labels = None if labels is None else torch.as_tensor(labels).cpu()
+    except (TypeError, ValueError, RuntimeError):  # names, for example
+        return None
+    whole = labels is not None and labels.ndim == 1 and not labels.is_floating_point()
+    return labels.long() if whole and len(labels) and labels.min() >= 0 else None
+
 # %% ../nbs/workshop/batches.ipynb #c4eckpar
 def num_outputs(
     model: nn.Module,
@@ -233,7 +260,9 @@ def check_part(
 ) -> None:
     "Look at all labels of a part before the first step: those at hand at once, those of a loader batch by batch."
     check, held, seen = BatchCheck(), getattr(part, "labels", None), 0
-    held = held if isinstance(held, Tensor) else known_labels(part)
+    known = None if isinstance(part, list) or isinstance(held, Tensor) else known_labels(part)
+    if known is not None and known.max() < num_classes:
+        return
     try:
         for some in [held] if isinstance(held, Tensor) else (read_batch(batch)[1] for batch in batches_of(part)):
             seen += len(check.labels_for(some.cpu(), num_classes))
@@ -256,33 +285,6 @@ def check_parts(
         in_memory = isinstance(getattr(part, "labels", None), Tensor) or isinstance(part, list)
         if part is not None and (K := num_outputs(model)) and (in_memory or name == "validation"):
             check_part(part, K, name)
-
-# %% ../nbs/workshop/batches.ipynb #c1assw02
-def known_labels(
-    part: Any,  # what is trained on
-) -> Tensor | None:  # int64 `(M,)`; None: not known without going through the data
-    "Class numbers of the training images, where they lie at hand."
-    labels = getattr(part, "labels", None)
-    if isinstance(part, list):
-        several = [read_batch(batch)[1] for batch in part]
-        labels = torch.cat(several) if several and all(some.ndim == 1 for some in several) else None
-    if labels is None and type(getattr(part, "sampler", None)) in (
-        RandomSampler,
-        SequentialSampler,
-    ):
-        dataset = part.dataset
-        labels = getattr(dataset, "targets", getattr(dataset, "labels", None))
-        labels = (
-            dataset.tensors[1] if len(getattr(dataset, "tensors", ())) == 2 else labels
-        )
-        if getattr(dataset, "target_transform", None) is not None:
-            labels = None  # other numbers than these are served
-    try:
-        labels = None if labels is None else torch.as_tensor(labels).cpu()
-    except (TypeError, ValueError, RuntimeError):  # names, for example
-        return None
-    whole = labels is not None and labels.ndim == 1 and not labels.is_floating_point()
-    return labels.long() if whole and len(labels) and labels.min() >= 0 else None
 
 # %% ../nbs/workshop/batches.ipynb #c1assw04
 def describe_imbalance(

@@ -92,7 +92,7 @@ class Checkpoints(Callback):
             write_safely(self.folder / "config.json", config_json(trainer.config).encode())
             remove_quietly(self.folder / "test.json")  # an earlier end measured other weights
         if trainer.step > 0 and (self.folder / "best.pth").exists() and not (self.folder / "last.pth").exists():
-            give_second_name(self.folder / "best.pth", "resumed-from.pth")  # a better epoch writes over best.pth
+            give_second_name(self.folder / "best.pth", "best-before.pth")  # a better epoch writes over best.pth
         unkept = trainer.mark is not None and trainer.mark["digest"] is None  # killed before best.pth was there
         if trainer.step == 0 or unkept:
             self.save(trainer, best=unkept)
@@ -137,7 +137,7 @@ class MetricsTable(Callback):
 
 # %% ../nbs/workshop/callbacks.ipynb #fa6d068e
 class TensorBoard(Callback):
-    "The same figures for TensorBoard; a resumed run writes all its rows again, so that none is missing or there twice. What callbacks write stays."
+    "The same figures for TensorBoard; a resumed run writes all its rows again, so that none is missing or there twice. What callbacks write has a folder of its own, and stays."
 
     def __init__(self, folder: Path):
         self.folder, self.writer, self.theirs, self.written = folder, None, None, 0
@@ -145,10 +145,9 @@ class TensorBoard(Callback):
     def on_start(self, trainer: Any) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        resumed = trainer.step > 0
-        before = [path for path in self.folder.glob("events.out.tfevents.*") if resumed and path.suffix != ".callbacks"]
+        before = list(self.folder.glob("events.out.tfevents.*")) if trainer.step > 0 else []
         self.writer = SummaryWriter(self.folder)
-        self.theirs = trainer.writer = SummaryWriter(self.folder, filename_suffix=".callbacks")
+        self.theirs = trainer.writer = SummaryWriter(self.folder / "callbacks")  # one writer per folder, or viewers stop at the first
         for row in trainer.history.rows:
             self.write_row(row)
         self.on_step(trainer)
@@ -254,23 +253,23 @@ class RateFinder(Callback):
     "Raise the rate from step to step until the loss runs away (Smith 2017, section 3.3); `losses` holds the curve, and the weights are as before."
 
     def __init__(self, low: float = 1e-6, high: float = 1.0, steps: int = 100):
-        self.low, self.growth, self.steps, self.losses = low, (high / low) ** (1 / (steps - 1)), steps, []
+        self.low, self.growth, self.steps, self.losses, self.before = low, (high / low) ** (1 / (steps - 1)), steps, [], None
 
     def on_start(self, trainer: Any) -> None:
         if trainer.world.size > 1:
             raise ValueError(f"RateFinder sets the rate in one process, but {trainer.world.size} train together: start it without torchrun")
         peak = trainer.config.optimizer.lr
         trainer.schedule = lambda step: self.low * self.growth**step / peak
-        self.before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+        trainer.refuses_divergence = False  # a loss that runs away is what is looked for
+        self.model, self.before = trainer.model, {name: value.clone() for name, value in trainer.model.state_dict().items()}
 
     def on_step(self, trainer: Any) -> None:
         self.losses.append((trainer.lr, trainer.loss))
         best = min(loss for _, loss in self.losses)
         trainer.stop = len(self.losses) >= self.steps or not self.losses[-1][1] < 4 * best
         if trainer.stop:
-            trainer.unread.clear()  # a loss that ran away is what was looked for
+            self.close()
 
-    def on_stop(self, trainer: Any) -> None:
-        trainer.model.load_state_dict(self.before)
-
-    on_end = on_stop
+    def close(self) -> None:
+        if self.before is not None:
+            self.model.load_state_dict(self.before)

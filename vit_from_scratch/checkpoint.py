@@ -128,7 +128,7 @@ def claim_folder(
     raise OSError(f"{folder} and its next 998 names are taken; choose another name")
 
 # %% ../nbs/workshop/checkpoints.ipynb #62bc74d3
-OF_A_RUN = ("last.pth", "previous.pth", "best.pth", "config.json", "metrics.csv", "test.json")
+OF_A_RUN = ("last.pth", "previous.pth", "best.pth", "best-before.pth", "config.json", "metrics.csv", "test.json")
 
 
 class RunFolder:
@@ -213,7 +213,7 @@ def save_checkpoint(
 ) -> str:  # digest of the file
     "Write `last.pth`; the one before stays as `previous.pth`, and the best is kept as `best.pth`."
     for weights in (content["weights"], content["average"] or {}):
-        if not all(bool(w.isfinite().all()) for w in weights.values() if w.is_floating_point()):
+        if not all(bool(w.isfinite().all()) for w in weights.values() if w.is_floating_point() or w.is_complex()):
             raise ValueError("the weights are not finite any more; the checkpoint before is kept")
     whole = sealed(content)
     if (folder / "last.pth").exists():
@@ -267,7 +267,7 @@ def _check_archive(path: Path) -> None:
 # %% ../nbs/workshop/checkpoints.ipynb #a269ca85
 def _check_plain(content: Any, size: int) -> None:
     "Refuse what is nested without end, is no plain value, or claims more numbers than the file holds."
-    waiting, seen, room, storages = [(content, 0)], 0, size, set()
+    waiting, seen, room, places = [(content, 0)], 0, size, set()
     while waiting:
         value, depth = waiting.pop()
         seen += 1
@@ -276,12 +276,14 @@ def _check_plain(content: Any, size: int) -> None:
         if isinstance(value, Tensor):
             if value.layout != torch.strided or value.device.type != "cpu" or not value.is_contiguous() or value.is_quantized:
                 raise ValueError("it holds a tensor that is not plain")
-            storage = value.untyped_storage()
-            room -= 0 if storage.data_ptr() in storages else storage.nbytes()  # tied weights lie in the file once
-            storages.add(storage.data_ptr())
+            place = value.data_ptr(), value.shape, value.dtype
+            if place in places:  # tied weights lie in the file once
+                continue
+            places.add(place)
+            room -= value.numel() * value.element_size()
             if room < 0:
                 raise ValueError("it holds larger tensors than the file")
-            if value.is_floating_point() and not bool(value.isfinite().all()):
+            if (value.is_floating_point() or value.is_complex()) and not bool(value.isfinite().all()):
                 raise ValueError("it holds numbers that are not finite")
         elif isinstance(value, dict):
             waiting += [(item, depth + 1) for pair in value.items() for item in pair]
@@ -509,7 +511,7 @@ def check_same_run(
     if changed["model"]:
         raise ValueError(f"the checkpoint belongs to another architecture: {', '.join(changed['model'])}; a resumed run keeps its model")
     before, after = checkpoint.config.training.monitor, config.training.monitor
-    if before != after:
+    if before != after and any(row["valid_loss"] is not None for row in checkpoint.history.rows):
         raise ValueError(f"training.monitor={after}: the checkpoint was trained with {before}, by which its best epoch was chosen, and going on cannot change that")
     other = [f"{part}: {', '.join(found)}" for part, found in changed.items() if found]
     if other:
@@ -736,6 +738,8 @@ def find_resumed(
 class Recorder:
     "What a trainer knows of its run: the parts that change, each with a state, and the losses and sums of its steps."
 
+    refuses_divergence = True  # a loss that is not finite ends the run
+
     def begin(self) -> None:
         "Nothing has happened yet."
         self.position, self.tally = Position(epoch=0, batch=0, step=0), Tally(sums=[], seconds=[0.0, 0.0])
@@ -773,7 +777,7 @@ class Recorder:
         values = torch.cat([*(x[None] for x in self.unread), sums.flatten()]).tolist()
         losses, self.tally.sums = values[: len(self.unread)], [values[i : i + 3] for i in range(len(self.unread), len(values), 3)]
         for step, value in enumerate(losses, start=self.step - len(losses) + 1):
-            if not math.isfinite(value):
+            if not math.isfinite(value) and self.refuses_divergence:
                 raise ValueError(explain_divergence(self.config, self.precision, step, self.epoch, value))
         self.tally.losses.extend(losses)
         self.unread.clear()

@@ -107,7 +107,7 @@ def _say(text: str = "") -> None:
             typer.echo(text)
         except BrokenPipeError:  # vit train | head: a run is worth more than its lines
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (as long as the process lives)
-            _complain("nobody reads the output any more; the training goes on, and its folder keeps the result")
+            _complain("nobody reads the output any more; what was begun goes on without a word")
 
 # %% ../nbs/workshop/command_line.ipynb #868b4730
 def _table(
@@ -196,11 +196,13 @@ def open_model(
     from vit_from_scratch.checkpoint import load_run
     from vit_from_scratch.vit import ViT
 
-    from vit_from_scratch.weights import _shipped_names
 
     run = str(Path(run).expanduser()) if run else run
     own = Path(run).is_file() or any(Path(run).glob("*.pth"))
-    if run and Path(run).exists() and (own or run not in _shipped_names()):  # a folder of data may have a model's name
+    if not own and Path(run).is_dir():  # a folder of data may have a model's name
+        with contextlib.suppress(ValueError):
+            return ViT.from_shipped(run), None
+    if run and Path(run).exists():
         found = load_run(run)
         if found.model.classes is None or found.model.mean is None:
             raise ConfigError(f"{ascii(run)[:120]} was trained from loaders of its own, so class names, mean and deviation of its images are not known; use load_run in Python")
@@ -321,7 +323,7 @@ def parts_of_run(
     "What a run says of the images that it was trained and measured on."
     from vit_from_scratch.checkpoint import load_run
 
-    return load_run(run).data
+    return load_run(run, "last").data
 
 
 def refuse_another_cut(
@@ -335,21 +337,22 @@ def refuse_another_cut(
     from vit_from_scratch.data import PART_NAMES
 
     d = config.dataset
-    if part == "test" and (d.name != "imagefolder" or any((Path(d.root).expanduser() / name).is_dir() for name in PART_NAMES["test"])):
-        return  # a test part of its own
+    own = any((Path(d.root).expanduser() / name).is_dir() for name in PART_NAMES[part])
+    if part == "train" or own or (part == "test" and d.name != "imagefolder"):
+        return  # nothing is promised of it, or it has files of its own
     changed = [f"dataset.{name}" for name in ("valid_fraction", "split_seed", "group_by") if getattr(d, name) != getattr(as_then.dataset, name)]
-    counts = {name: (known[name]["num_images"], found.num_images) for name in known if (found := getattr(data, name)) is not None}
-    changed += [f"{name}: {now} images, then {then}" for name, (then, now) in counts.items() if now != then]
+    counts = {name: (facts.get("num_images"), getattr(getattr(data, name, None), "num_images", None)) for name, facts in known.items()}
+    changed += [f"{name}: {now} images, then {then}" for name, (then, now) in counts.items() if None not in (then, now) and now != then]
     if changed:
         raise ConfigError(f"the data are not cut as when the run was trained ({', '.join(changed)}), so its {part} part may now hold images that it was trained on; "
-                          "give the folder as it was, or new images: --set dataset.root=FOLDER measures all of a new one")  # fmt: skip
+                          "give the folder as it was, or one that holds class folders of new images alone: all of it is measured")  # fmt: skip
 
 
 def holds_the_run(
     config: Config,  # with the new root
     known: dict[str, Any],  # from `parts_of_run`
 ) -> bool:
-    "Whether a folder holds the very images that a run was trained on."
+    "Whether a folder holds the very images that a run was trained on; of images that stay on the disk, whether it holds as many of the same classes."
     from vit_from_scratch.checkpoint import to_plain
     from vit_from_scratch.loaders import fingerprint
     from vit_from_scratch.run import open_data
@@ -358,8 +361,14 @@ def holds_the_run(
         data = open_data(config)
     except ValueError:  # another layout, too few images
         return False
-    found = {name: getattr(data, name, None) for name in known}
-    return all(part is not None and to_plain(fingerprint(part)) == to_plain(known[name]) for name, part in found.items())
+    for name, then in known.items():
+        part = getattr(data, name, None)
+        now = {} if part is None else to_plain(fingerprint(part))
+        if not hasattr(part, "images") or "checksum" not in then:
+            now, then = ({key: value for key, value in facts.items() if key != "checksum"} for facts in (now, then))
+        if now != to_plain(then):
+            return False
+    return bool(known)
 
 # %% ../nbs/workshop/command_line.ipynb #660a2004
 @app.command("predict")
@@ -380,7 +389,7 @@ def predict_images(
 
     model, config = open_model(run)
     rows, shown, files = [], [], find_images(images)
-    for option, path, endings in (("--csv", csv, (".csv", ".txt")), ("--json", json, (".json",)), ("--attention", attention, PICTURES)):
+    for option, path, endings in (("--csv", csv, (".csv",)), ("--json", json, (".json",)), ("--attention", attention, PICTURES)):
         check_output(option, path, endings, [*images, *files])
     for paths, pixels, probabilities in predict_files(model, files, reading_of(model, config), batch_size):
         rows += name_classes(paths, probabilities, model.classes, top)[1:]
@@ -421,6 +430,7 @@ def draw_attention(
 
     from vit_from_scratch.visualize import plot_cls_attention
 
+    path.expanduser().parent.mkdir(parents=True, exist_ok=True)
     plot_cls_attention(model, torch.stack(list(images))).savefig(path.expanduser())
     return "the first 64 images" if len(images) == 64 else ""
 
@@ -466,16 +476,18 @@ def check_output(
     inputs: Sequence[str],  # files that are read
 ) -> None:
     "Refuse to write over what is read or over a file of another kind, before anything is computed."
-    if path is None:
+    path = path and path.expanduser()
+    if path is None or (path.exists() and not path.is_file() and not path.is_dir()):  # /dev/stdout
         return
-    path = path.expanduser()
+    if path.is_dir():
+        raise ConfigError(f"{option} {ascii(str(path))[1:-1][:120]} is a folder: name a file")
     if path.suffix.lower() not in endings:
-        raise ConfigError(f"{option} {ascii(str(path))[1:-1][:120]}: the name ends in {', '.join(endings[:-1])}{' or ' if endings[1:] else ''}{endings[-1]}, so that no other file is written over")
+        raise ConfigError(f"{option} {ascii(str(path))[1:-1][:120]}: the name has to end in {', '.join(endings[:-1])}{' or ' if endings[1:] else ''}{endings[-1]}, so that no other file is written over")
     if path.exists() and any(Path(given).expanduser().exists() and path.samefile(Path(given).expanduser()) for given in inputs):
         raise ConfigError(f"{option} {ascii(str(path))[1:-1][:120]} is one of the files that are read: choose another name")
-    if option == "--csv" and path.is_file() and not path.read_bytes().startswith(b"file,rank,class,probability"):
+    ours = {"--csv": b"file,rank,class,probability", "--json": b'[\n  {\n    "file"'}.get(option, b"")
+    if path.is_file() and path.stat().st_size and not path.read_bytes().startswith(ours):
         raise ConfigError(f"{option} {ascii(str(path))[1:-1][:120]} is there and holds something else than predictions: choose another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
 
 # %% ../nbs/workshop/command_line.ipynb #be53356c
 def as_cell(
@@ -495,6 +507,9 @@ def write_predictions(
     import csv
     import json
 
+    for file in (csv_file, json_file):
+        if file is not None:
+            file.expanduser().parent.mkdir(parents=True, exist_ok=True)
     ranked = [(path, rank % top + 1, name, share) for rank, (path, name, share) in enumerate(rows)]
     if csv_file is not None:
         cells = [(as_cell(path), rank, as_cell(name), share) for path, rank, name, share in ranked]

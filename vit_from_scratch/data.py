@@ -13,6 +13,7 @@ __all__ = ['SUFFIXES', 'MODES', 'FITS', 'GTSRB_CLASSES', 'PART_NAMES', 'DATASETS
 import csv
 import difflib
 import functools
+import io
 import json
 import math
 import multiprocessing
@@ -292,6 +293,16 @@ def _warn_of_files_left_out(folder: Path, empty: Sequence[str], others: Sequence
         warnings.warn(f"{folder}: left out, for their formats are not read: {counts}; supported are {' '.join(SUFFIXES)}", stacklevel=4)
 
 # %% ../nbs/workshop/datasets.ipynb #f1nd1mag
+def _first_cells(text: str, path: Path) -> list[str]:
+    "Of a table the first column, of other lists the lines; what stands behind a comma there is left out, unless it belongs to the name"
+    if path.suffix.lower() == ".csv":
+        try:
+            return [row[0] for row in csv.reader(io.StringIO(text)) if row]
+        except csv.Error as error:
+            raise ValueError(f"{path} cannot be read as a table: {error}") from None
+    return [line if (path.parent / line).exists() or Path(line).exists() else line.split(",")[0] for line in text.splitlines()]
+
+
 def find_images(
     given: Sequence[str | Path],  # image files, folders, and text files (.txt, .csv) with a path in every line
 ) -> list[str]:  # files: those that were named, and all images below the folders
@@ -310,8 +321,7 @@ def find_images(
                 text = path.read_text(encoding="utf-8-sig")
             except UnicodeDecodeError as error:
                 raise ValueError(f"{path} is no text in UTF-8 (byte {error.start + 1}); save it in that encoding") from None
-            rows = csv.reader(text.splitlines()) if path.suffix.lower() == ".csv" else ([line] for line in text.splitlines())
-            lines = [row[0].strip() for row in rows if row]
+            lines = [line.strip() for line in _first_cells(text, path)]
             lines = lines[1:] if lines and lines[0].lower() in ("file", "path", "image", "filename") else lines
             found += [str(path.parent / line) if (path.parent / line).exists() else line for line in lines if line]
         else:
@@ -373,7 +383,7 @@ def read_image(
             if header_only:
                 return None
             upright = ImageOps.exif_transpose(file)
-            upright = upright.convert("RGBA") if "transparency" in upright.info else upright  # PIL asks for this step of palettes
+            upright = upright.convert("RGBA") if upright.mode == "P" and "transparency" in upright.info else upright  # PIL asks for this step of palettes
             image = (_eight_bits(upright) if upright.mode[0] in "IF" else upright).convert(MODES[channels])
     except Exception as error:  # the decoders of PIL raise many kinds
         raise ValueError(f"{path} cannot be read as an image ({error}); repair it or take it out") from None

@@ -133,7 +133,7 @@ def compute_step(
     trainer: "Stepper",
     batches: list[tuple[Tensor, Tensor]],  # images and labels, on the device
 ) -> Tensor:  # mean loss of this process's images, as its share of the mean over all
-    "Forward, loss and backward for every batch, then the weights move; nothing here waits for the device."
+    "Forward, loss and backward for every batch, then the weights move; nothing here waits for the device, but for float16, where an overflow is looked for."
     world, device, precision = trainer.world, trainer.device, trainer.precision
     total = float(sum(len(images) for images, _ in batches))
     if world.size > 1:  # of all processes

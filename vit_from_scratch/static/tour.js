@@ -80,7 +80,7 @@ function tourStops(lab, data) {
       setup: { ...first, head: "mean", block: 0 },
       watch: (changed) => {
         const at = changed.includes("hover") ? lab.hovered : changed.includes("token") ? lab.state.token : null;
-        if (changed.some((key) => ["image", "model", "block", "head", "tour"].includes(key))) followed.clear();
+        if (changed.some((key) => ["model", "block", "head", "tour"].includes(key))) followed.clear();
         if (lab.state.head !== "mean" && at !== null && at >= lab.model.prefix) followed.add(at);
         return followed.size === SEVERAL;
       },
