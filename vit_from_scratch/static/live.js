@@ -10,7 +10,7 @@ import { answerView, lensView } from "./answer.js";
 import { matrixView } from "./matrix.js";
 import { followView } from "./follow.js";
 import { compareView } from "./compare.js";
-import { tourView } from "./tour.js";
+import { PUZZLE, tourView } from "./tour.js";
 import { trainingView } from "./training.js";
 
 // Panels of which one is open; each is made when it is first opened. Arrow keys move between the tabs.
@@ -132,7 +132,11 @@ export function mountLive(element, data, workerSource) {
     lab.hovered = token;
     lab.show(["hover"]);
   };
-  const fromAddress = () => fromHash(location.hash, lab.model, lab.count, models.length);
+  const fromAddress = () => {
+    const named = fromHash(location.hash, lab.model, lab.count, models.length);
+    if (data.puzzle && named.tour === PUZZLE) named.image ??= data.puzzle.image; // it is about one picture
+    return named;
+  };
   const start = { ...START, image: data.first ?? 0, model: data.model ?? 0, tab: data.tab ?? 0 };
   Object.assign(lab.state, start, data.hash ? fromAddress() : {});
   let shown = null;

@@ -50,6 +50,7 @@ const before = (lab) =>
 const said = (lab) => !lab.current() ? "… (computing)" : `“${lab.model.classes[lab.winner()]}” (${percent(lab.result.probabilities[lab.winner()])})`;
 const changedMind = (lab) => lab.before !== null && lab.winner() !== before(lab);
 const named = (lab, k) => `“${lab.model.classes[k]}”`;
+export const PUZZLE = 8; // the number of the puzzle, the last stop
 const SEVERAL = 3; // patches to point at before a habit counts as seen
 const CLEARLY = 2; // times what even attention would give, from which on a head counts as one that stays near
 
