@@ -325,7 +325,7 @@ def weigh_classes(
     if setting != "balanced":
         _refuse_count(len(setting), outputs)
         weights = torch.tensor(setting)
-        known = labels is not None and len(labels) and labels.max() < len(weights)
+        known = labels is not None and labels.max() < len(weights)
         mean = weights[labels].mean() if known else weights.mean()
         return (weights / mean).to(device)
     if labels is None:

@@ -196,7 +196,6 @@ def open_model(
     from vit_from_scratch.checkpoint import load_run
     from vit_from_scratch.vit import ViT
 
-
     run = str(Path(run).expanduser()) if run else run
     own = Path(run).is_file() or any(Path(run).glob("*.pth"))
     if not own and Path(run).is_dir():  # a folder of data may have a model's name

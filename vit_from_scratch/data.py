@@ -266,7 +266,8 @@ def list_folder(
     folder, seen = Path(folder), {} if seen is None else seen
     found = _class_folders(folder)
     if not found or (unknown := set(found) - set(classes or found)):
-        reserved = "; a folder of this name holds a part of the data, one folder per class in it: if it is a class, rename it" if folder.name.lower() in sum(map(list, PART_NAMES.values()), []) else ""
+        is_part = any(folder.name.lower() in names for names in PART_NAMES.values())
+        reserved = "; a folder of this name holds a part of the data, one folder per class in it: if it is a class, rename it" if is_part else ""
         raise ValueError(f"{folder} has no class folders{reserved}" if not found else f"{folder}: no training images of {', '.join(sorted(unknown))}")
     files, others = {}, []
     for name in found:
